@@ -1,0 +1,41 @@
+// kvasir/error.h: the one exception type of the library.
+//
+//   try {
+//     auto reader = kvasir::Reader::load("models/my-reader");
+//   } catch (const kvasir::Error& error) {
+//     std::cerr << error.what() << '\n';                       // "…/config.json: key hidden_size is missing"
+//     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
+//   }
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace kvasir {
+
+enum class ErrorCode {
+  kInvalidArgument,  // the caller passed something that cannot be meant: an empty question, top_k = 0
+  kNotFound,         // a file, folder or model is not there
+  kIo,      // the operating system refused or failed: permissions, full disk, a directory where a file is due
+  kFormat,  // a file is there but malformed, truncated or contradicts itself
+  kUnsupported,        // well-formed, but not something that this version can do
+  kResourceExhausted,  // over a stated limit (size of a document, memory)
+  kCancelled,          // the caller asked to stop
+  kInternal,           // a fault of ours
+};
+
+// Lower-case name of a code: "invalid_argument", "not_found", …; never fails.
+const char* error_code_name(ErrorCode code) noexcept;
+
+// Thrown for whatever a user, a file or a peer can cause. what() is one line: where, what was wrong, what to
+// do.
+class Error : public std::runtime_error {
+ public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  ErrorCode code() const noexcept { return code_; }
+
+ private:
+  ErrorCode code_;
+};
+
+}  // namespace kvasir

@@ -1,0 +1,124 @@
+// The table of vector kernels: one per instruction set, chosen once, called through plain function pointers.
+//
+//   const kernels::Kernels& k = kernels::kernels_for(base::best_isa());
+//   kernels::PackedMatrix w = k.pack(weights, n, k_dim);   // once, at load
+//   kernels::gemm(k, pool, {.a = x, .lda = 384, .b = &w, .bias = bias, .c = y, .ldc = 1536, .m = tokens});
+//
+// Every kernel has a scalar twin (src/kernels/scalar) and one conformance test over shapes, tails and
+// misalignment. Results do not depend on how rows are grouped into tiles or handed to threads: each output
+// element is one chain of fused multiply-adds in the order of k. (Scalar rounds each product: it agrees with
+// the vector paths to rounding, not bit by bit.)
+//
+// All functions in the table are noexcept with preconditions in their comments, which debug builds assert.
+#pragma once
+
+#include <cstddef>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "tensor/buffer.h"
+
+namespace kvasir::kernels {
+
+// Columns per panel of a packed matrix: two AVX2 vectors or one AVX-512 vector; kernels may take two panels
+// at a time.
+inline constexpr std::size_t kPanelColumns = 16;
+
+// The weight W [n, k] of y = x Wᵀ + b, stored as ceil(n / 16) panels [k][16], the last one padded with zeros.
+struct PackedMatrix {
+  std::size_t n = 0;  // output features (columns of the product)
+  std::size_t k = 0;  // input features
+  tensor::Buffer<float> data;
+
+  std::size_t panels() const noexcept { return (n + kPanelColumns - 1) / kPanelColumns; }
+  const float* panel(std::size_t p) const noexcept { return data.data() + p * k * kPanelColumns; }
+};
+
+enum class Activation {
+  kNone,
+  kGelu,
+  kGeluTanh,
+  kRelu
+};  // kGelu: x/2 (1 + erf(x/√2)), as Hugging Face's "gelu"
+
+// c[i, j] = activation(Σ_k a[i, k] W[j, k] + bias[j]) + residual[i, j], for i < m, j < b->n.
+struct GemmCall {
+  const float* a = nullptr;  // [m, b->k], rows lda floats apart
+  std::size_t lda = 0;
+  const PackedMatrix* b = nullptr;
+  const float* bias = nullptr;  // [n], or null
+  Activation activation = Activation::kNone;
+  const float* residual = nullptr;  // [m, n], rows ldr floats apart, or null; may be c itself
+  std::size_t ldr = 0;
+  float* c = nullptr;  // [m, n], rows ldc floats apart; does not overlap a
+  std::size_t ldc = 0;
+  std::size_t m = 0;
+};
+
+// The part of a GemmCall that one task computes: rows [row_begin, row_end), panels [panel_begin, panel_end).
+struct GemmBlock {
+  std::size_t row_begin, row_end, panel_begin, panel_end;
+};
+
+// softmax(q kᵀ · scale) v for one head and some queries of one sequence.
+struct AttentionCall {
+  const float* q = nullptr;  // first query row of this call; head_dim floats, rows q_stride apart
+  const float* k = nullptr;  // first key row of the sequence, for this head
+  const float* v = nullptr;
+  float* out = nullptr;                                     // first output row of this call
+  std::size_t q_stride = 0, kv_stride = 0, out_stride = 0;  // floats between rows
+  std::size_t queries = 0, keys = 0, head_dim = 0;          // all >= 1
+  float scale = 1;                                          // 1 / √head_dim for BERT
+};
+
+struct LayerNormCall {
+  const float* x = nullptr;       // [rows, columns], contiguous
+  const float* weight = nullptr;  // [columns]
+  const float* bias = nullptr;    // [columns]
+  float* y = nullptr;             // [rows, columns]; may be x
+  std::size_t rows = 0, columns = 0;
+  float epsilon = 1e-12f;
+};
+
+struct Kernels {
+  base::Isa isa;
+
+  // Packs row-major floats w [n, k].
+  PackedMatrix (*pack)(const float* w, std::size_t n, std::size_t k);
+
+  // One block of a product. Blocks of one call may run on different threads at once.
+  void (*gemm_block)(const GemmCall& call, const GemmBlock& block) noexcept;
+
+  // scratch: at least attention_scratch(call.queries, call.keys, call.head_dim) floats, 64-byte aligned, one
+  // per thread.
+  void (*attention)(const AttentionCall& call, float* scratch) noexcept;
+  std::size_t (*attention_scratch)(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept;
+
+  // y = (x - mean) / √(variance + epsilon) · weight + bias per row; variance is the mean of squared
+  // deviations (biased), as torch.nn.LayerNorm.
+  void (*layer_norm)(const LayerNormCall& call) noexcept;
+
+  // In place. The vector forms agree with double-precision erf/exp to 4e-7 relative or 1e-7 absolute,
+  // whichever is larger.
+  void (*activate)(Activation activation, float* x, std::size_t count) noexcept;
+  void (*softmax)(float* x, std::size_t count) noexcept;  // over one row; -inf gives 0; count >= 1
+
+  // True if all are finite. (Weights are checked once, when they are packed or mapped.)
+  bool (*all_finite)(const float* x, std::size_t count) noexcept;
+  // IEEE binary16 to float.
+  void (*convert_half)(const void* half, float* out, std::size_t count) noexcept;
+};
+
+// Throws kUnsupported if the processor lacks `isa`.
+const Kernels& kernels_for(base::Isa isa);
+
+// The whole product, cut into blocks (by rows and columns, so that one question uses every core) and run on
+// the pool.
+void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call);
+
+// What the machine can do, for shares of ceilings. Register-only loops, best of several runs, one thread
+// each. Multiply-adds per second of the widest fp32 FMA of `isa` (kScalar: scalar FMA-less multiply and add),
+// over `threads` cores together.
+double measure_fma_ceiling(base::Isa isa, int threads);
+
+}  // namespace kvasir::kernels

@@ -1,0 +1,55 @@
+// An encoder with a question-answering head: token ids in, start and end logits out. One file per family
+// under encoder/.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+#include "tensor/buffer.h"
+#include "tensor/ragged_batch.h"
+
+namespace kvasir::models {
+
+// What one forward pass runs on. The model is shared and const; this is not.
+struct ForwardContext {
+  const kernels::Kernels& kernels;
+  base::ThreadPool& pool;
+  tensor::Workspace& workspace;
+};
+
+struct QaLogits {
+  std::span<float> start;  // [tokens]
+  std::span<float> end;    // [tokens]
+};
+
+class QaModel {
+ public:
+  virtual ~QaModel() = default;
+
+  // Preconditions (the engine checks them): ids in [0, vocab_size), type ids in [0, type_vocab_size), every
+  // sequence has 1 to max_positions() tokens, key lengths in [1, length].
+  virtual void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const = 0;
+
+  virtual const std::string& family() const noexcept = 0;  // config.json's model_type
+  virtual std::size_t max_positions() const noexcept = 0;  // longest sequence, tokens
+  virtual std::size_t vocab_size() const noexcept = 0;
+  virtual std::size_t type_vocab_size()
+      const noexcept = 0;  // 0: the family has no token types, they are ignored
+  virtual std::size_t parameters() const noexcept = 0;
+  // Multiply-adds of one forward pass over a sequence of `tokens` (matrix products and attention), for shares
+  // of the ceiling.
+  virtual double multiply_adds(std::size_t tokens) const noexcept = 0;
+};
+
+// Reads config.json, finds the family in the registry, loads its weights from the folder (packed for
+// `kernels`). Throws kNotFound, kFormat, kUnsupported ("model_type gpt2 has no question-answering head here;
+// known: bert, distilbert").
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
+                                             const kernels::Kernels& kernels);
+
+}  // namespace kvasir::models

@@ -1,0 +1,60 @@
+// Runs a model: owns the threads and the scratch memory, checks inputs, and cuts work into ragged batches.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/cpu.h"
+#include "models/qa_model.h"
+
+namespace kvasir::runtime {
+
+struct EngineOptions {
+  int threads = 0;  // 0 = base::usable_cores()
+  base::Isa isa = base::best_isa();
+  // Tokens per ragged batch: enough rows to keep the matrix products busy, few enough that the activations
+  // stay in cache.
+  std::size_t batch_tokens = 1024;
+};
+
+// One sequence to run. The spans must stay valid until the call returns.
+struct Sequence {
+  std::span<const std::int32_t> input_ids;
+  std::span<const std::int32_t> token_type_ids;  // may be empty
+  std::size_t keys = 0;                          // tokens attended to; 0 = all (see RaggedBatch::key_lengths)
+};
+
+class Engine {
+ public:
+  // Loads the QA model of a folder. Throws as models::load_qa_model.
+  static Engine load(const std::filesystem::path& folder, const EngineOptions& options = {});
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  // Logits of all sequences, in order: consume(i, start, end) is called on the calling thread for i = 0, 1,
+  // …, with spans that are valid during the call only. Sequences are batched up to batch_tokens. Thread-safe:
+  // concurrent callers take turns, batch by batch. Throws kInvalidArgument (an id or a length out of range),
+  // kCancelled; whatever consume throws passes through.
+  using Consume =
+      std::function<void(std::size_t sequence, std::span<const float> start, std::span<const float> end)>;
+  void qa_logits(std::span<const Sequence> sequences, const Consume& consume,
+                 const std::atomic<bool>* cancel = nullptr) const;
+
+  const models::QaModel& model() const noexcept;
+  base::Isa isa() const noexcept;
+  int threads() const noexcept;
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace kvasir::runtime

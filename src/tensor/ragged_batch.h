@@ -1,0 +1,24 @@
+// A batch of sequences without padding: their tokens one after the other, and where each begins.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace kvasir::tensor {
+
+struct RaggedBatch {
+  std::span<const std::int32_t> input_ids;       // [tokens]
+  std::span<const std::int32_t> token_type_ids;  // [tokens], or empty = all 0
+  std::span<const std::int32_t>
+      cu_seqlens;  // [sequences + 1]: sequence i is tokens [cu_seqlens[i], cu_seqlens[i+1])
+  // [sequences], or empty = all of each: only the first key_lengths[i] tokens of sequence i are attended to.
+  // The rest are padding that nobody sees but that computes logits all the same, as the reference's padded
+  // batches do (needed to reproduce run_qa, whose candidate lists include pads).
+  std::span<const std::int32_t> key_lengths;
+
+  std::size_t tokens() const noexcept { return input_ids.size(); }
+  std::size_t sequences() const noexcept { return cu_seqlens.size() - 1; }
+};
+
+}  // namespace kvasir::tensor

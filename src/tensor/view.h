@@ -1,0 +1,29 @@
+// A tensor that somebody else owns: where it lies, what it is made of, its shape. Row-major, contiguous.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace kvasir::tensor {
+
+using Shape = std::vector<std::int64_t>;
+
+std::string shape_text(const Shape& shape);  // "[768, 3072]"
+
+struct TensorView {
+  DType dtype = DType::kF32;
+  Shape shape;
+  const std::byte* data = nullptr;  // may be unaligned: safetensors promise nothing
+
+  std::size_t elements() const noexcept;
+  std::size_t bytes() const noexcept { return elements() * dtype_size(dtype); }
+  // Converts elements [first, first + out.size()) to float. Precondition: dtype is F32, F16, BF16 or F64.
+  void read_floats(std::size_t first, std::span<float> out) const noexcept;
+};
+
+}  // namespace kvasir::tensor
