@@ -1,0 +1,62 @@
+// The driver of a product: cuts it into blocks for the pool.
+#include <algorithm>
+#include <cassert>
+
+#include "kernels/kernels.h"
+
+namespace kvasir::kernels {
+
+namespace {
+
+std::size_t divide_up(std::size_t a, std::size_t b) {
+  return (a + b - 1) / b;
+}
+
+// How a product is cut: row blocks times column chunks.
+struct Grid {
+  std::size_t row_blocks, column_chunks;
+};
+
+// At most this many floats of A per row block: 256 KiB, half of the smallest L2 (Zen 3), so that a block
+// stays there while the panels of a chunk stream past it.
+constexpr std::size_t kBlockFloats = std::size_t{256} * 1024 / sizeof(float);
+constexpr std::size_t kMinBlockRows = 48;  // below, panels are fetched again too often
+// Multiply-adds that are worth a task: about 10 µs, against well under 1 µs to claim one.
+constexpr std::size_t kTaskMultiplyAdds = 500'000;
+constexpr std::size_t kTasksPerThread = 8;  // enough that a slowed core costs at most 1/8 of the time
+constexpr std::size_t kChunkPanels = 2;     // smallest chunk: what the AVX-512 tile takes at once
+
+Grid choose_grid(std::size_t m, const PackedMatrix& b, std::size_t threads) {
+  const std::size_t rows = std::max(kMinBlockRows, kBlockFloats / b.k);
+  Grid grid{.row_blocks = divide_up(m, rows), .column_chunks = 1};
+  if (threads == 1) return grid;
+  const std::size_t work = m * b.k * b.panels() * kPanelColumns;
+  const std::size_t tasks =
+      std::min(threads * kTasksPerThread, std::max<std::size_t>(1, work / kTaskMultiplyAdds));
+  const std::size_t most_chunks = divide_up(b.panels(), kChunkPanels);
+  grid.column_chunks = std::clamp<std::size_t>(divide_up(tasks, grid.row_blocks), 1, most_chunks);
+  return grid;
+}
+
+}  // namespace
+
+void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) {
+  assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
+  assert(call.lda >= call.b->k && call.ldc >= call.b->n);
+  if (call.m == 0) return;
+  const std::size_t panels = call.b->panels();
+  const Grid grid = choose_grid(call.m, *call.b, static_cast<std::size_t>(pool.size()));
+  // Neighbouring tasks share a chunk of B, so that it comes from memory once: row blocks run fastest.
+  pool.parallel_for(grid.row_blocks * grid.column_chunks, [&](std::size_t task, int) noexcept {
+    const std::size_t r = task % grid.row_blocks;
+    const std::size_t c = task / grid.row_blocks;
+    const std::size_t pairs = divide_up(panels, kChunkPanels);
+    kernels.gemm_block(call,
+                       {.row_begin = call.m * r / grid.row_blocks,
+                        .row_end = call.m * (r + 1) / grid.row_blocks,
+                        .panel_begin = pairs * c / grid.column_chunks * kChunkPanels,
+                        .panel_end = std::min(panels, pairs * (c + 1) / grid.column_chunks * kChunkPanels)});
+  });
+}
+
+}  // namespace kvasir::kernels

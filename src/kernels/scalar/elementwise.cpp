@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <numbers>
+
+#include "kernels/scalar/scalar.h"
+
+namespace kvasir::kernels::scalar {
+
+namespace {
+
+float gelu(float x) {
+  return 0.5F * x * (1 + std::erf(x * (1 / std::numbers::sqrt2_v<float>)));
+}
+
+// The approximation of the GELU paper (Hendrycks & Gimpel 2016), Hugging Face's "gelu_new".
+float gelu_tanh(float x) {
+  const float inner = std::sqrt(2 * std::numbers::inv_pi_v<float>) * (x + 0.044715F * x * x * x);
+  return 0.5F * x * (1 + std::tanh(inner));
+}
+
+// IEEE binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
+  const std::uint32_t rest = half & 0x7FFFU;
+  std::uint32_t bits;
+  if (rest >= 0x7C00U) {  // infinite, or NaN (made quiet, as vcvtph2ps does)
+    bits = 0x7F800000U | (rest & 0x3FFU) << 13 | (rest > 0x7C00U ? 0x400000U : 0U);
+  } else if (rest >= 0x400U) {
+    bits = (rest << 13) + (std::uint32_t{127 - 15} << 23);
+  } else {  // subnormal: units of 2^-24, exact in float
+    bits = std::bit_cast<std::uint32_t>(static_cast<float>(rest) * 0x1p-24F);
+  }
+  return std::bit_cast<float>(bits | sign);
+}
+
+}  // namespace
+
+void activate(Activation activation, float* x, std::size_t count) noexcept {
+  switch (activation) {
+    case Activation::kNone:
+      break;
+    case Activation::kGelu:
+      for (std::size_t i = 0; i < count; ++i) x[i] = gelu(x[i]);
+      break;
+    case Activation::kGeluTanh:
+      for (std::size_t i = 0; i < count; ++i) x[i] = gelu_tanh(x[i]);
+      break;
+    case Activation::kRelu:
+      for (std::size_t i = 0; i < count; ++i) x[i] = x[i] < 0 ? 0 : x[i];  // NaN stays
+      break;
+  }
+}
+
+void softmax(float* x, std::size_t count) noexcept {
+  assert(count >= 1);
+  const float max = *std::max_element(x, x + count);
+  float sum = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    x[i] = std::exp(x[i] - max);
+    sum += x[i];
+  }
+  const float scale = 1 / sum;
+  for (std::size_t i = 0; i < count; ++i) x[i] *= scale;
+}
+
+void layer_norm(const LayerNormCall& call) noexcept {
+  assert(call.columns >= 1);
+  const float scale = 1 / static_cast<float>(call.columns);
+  for (std::size_t row = 0; row < call.rows; ++row) {
+    const float* x = call.x + row * call.columns;
+    float* y = call.y + row * call.columns;
+    float sum = 0;
+    for (std::size_t j = 0; j < call.columns; ++j) sum += x[j];
+    const float mean = sum * scale;
+    float squares = 0;
+    for (std::size_t j = 0; j < call.columns; ++j) squares += (x[j] - mean) * (x[j] - mean);
+    const float inverse = 1 / std::sqrt(squares * scale + call.epsilon);
+    for (std::size_t j = 0; j < call.columns; ++j) {
+      y[j] = (x[j] - mean) * inverse * call.weight[j] + call.bias[j];
+    }
+  }
+}
+
+bool all_finite(const float* x, std::size_t count) noexcept {
+  constexpr std::uint32_t kExponent = 0x7F800000;  // all ones: infinite or not a number
+  bool finite = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    finite &= (std::bit_cast<std::uint32_t>(x[i]) & kExponent) != kExponent;
+  }
+  return finite;
+}
+
+void convert_half(const void* half, float* out, std::size_t count) noexcept {
+  const auto* bytes = static_cast<const unsigned char*>(half);  // may be unaligned: files promise nothing
+  for (std::size_t i = 0; i < count; ++i) {
+    std::uint16_t bits;
+    std::memcpy(&bits, bytes + i * sizeof bits, sizeof bits);
+    out[i] = half_to_float(bits);
+  }
+}
+
+}  // namespace kvasir::kernels::scalar
