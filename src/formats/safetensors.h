@@ -13,21 +13,29 @@
 
 namespace kvasir::formats {
 
+// What a file holds. The views point into the bytes that were parsed.
+struct SafetensorsContent {
+  std::map<std::string, tensor::TensorView> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+// Validates a whole file in memory (spec: training-formats-hub §5): bounds, order, no holes or overlaps, no
+// duplicate names, no trailing bytes, shapes that match sizes without overflow. Throws kFormat naming origin
+// (the file) and tensor; kUnsupported for a dtype that the format has and we have not.
+SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, const std::string& origin);
+
 class SafetensorsFile {
  public:
-  // Maps and validates the whole header (spec: training-formats-hub §5): bounds, order, no holes or overlaps,
-  // no duplicate names, no trailing bytes, shapes that match sizes without overflow. Throws kFormat naming
-  // file and tensor.
+  // Maps and validates a file. Throws as base::MappedFile and parse_safetensors.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
-  const std::map<std::string, tensor::TensorView>& tensors() const noexcept { return tensors_; }
-  const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
+  const std::map<std::string, tensor::TensorView>& tensors() const noexcept { return content_.tensors; }
+  const std::map<std::string, std::string>& metadata() const noexcept { return content_.metadata; }
   const base::MappedFile& file() const noexcept { return file_; }
 
  private:
   base::MappedFile file_;
-  std::map<std::string, tensor::TensorView> tensors_;
-  std::map<std::string, std::string> metadata_;
+  SafetensorsContent content_;
 };
 
 struct NamedTensor {
@@ -35,7 +43,8 @@ struct NamedTensor {
   tensor::TensorView view;
 };
 // Writes atomically, in the reference's order (dtype size descending, then name), header padded to 8 bytes,
-// with {"format": "pt"}.
+// with {"format": "pt"}: byte for byte what the reference writes. Throws kInvalidArgument (a name twice, or
+// "__metadata__"), kIo.
 void write_safetensors(const std::filesystem::path& path, std::span<const NamedTensor> tensors);
 
 }  // namespace kvasir::formats

@@ -8,10 +8,13 @@
 
 namespace kvasir::tensor {
 
+// In the reference's order, which is also the order in which its writer lays tensors out (last first).
 enum class DType {
   kBool,
   kU8,
   kI8,
+  kF8E5M2,
+  kF8E4M3,
   kI16,
   kU16,
   kF16,
@@ -21,9 +24,7 @@ enum class DType {
   kF32,
   kF64,
   kI64,
-  kU64,
-  kF8E4M3,
-  kF8E5M2
+  kU64
 };
 
 std::size_t dtype_size(DType dtype) noexcept;             // bytes per element
