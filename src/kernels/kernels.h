@@ -34,6 +34,15 @@ struct PackedMatrix {
   const float* panel(std::size_t p) const noexcept { return data.data() + p * k * kPanelColumns; }
 };
 
+// Packing by parts, for loaders that read a weight piece by piece and on several threads: memory first (its
+// contents undefined), then rows [begin, end) of W from w, which holds just those. begin is a multiple of
+// kPanelColumns; so is end, or it is n. Ranges that do not overlap may be packed at once.
+struct RowRange {
+  std::size_t begin, end;
+};
+PackedMatrix allocate_packed(std::size_t n, std::size_t k);  // both >= 1
+void pack_rows(const float* w, RowRange range, PackedMatrix& packed) noexcept;
+
 enum class Activation {
   kNone,
   kGelu,
