@@ -8,11 +8,13 @@
 #include <string>
 
 #include "kvasir/error.h"
+#include "temporary_folder.h"
 
 namespace kvasir::formats {
 namespace {
 
 using testing::HasSubstr;
+using tests::TemporaryFolder;
 
 std::span<const std::byte> as_bytes(const std::string& text) {
   return std::as_bytes(std::span(text));
@@ -143,18 +145,6 @@ TEST(Safetensors, HolesAndOverlaps) {
   EXPECT_THAT(error_of(file_of(pair("[0,2]", "[3,5]"), 5)), HasSubstr("tensor b: invalid data_offsets"));
 }
 
-class TemporaryFolder {
- public:
-  TemporaryFolder() : path_(std::filesystem::path(testing::TempDir()) / "safetensors_test") {
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  std::filesystem::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
-
 std::string contents(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
@@ -215,7 +205,7 @@ TEST(SafetensorsFile, ErrorsNameTheFile) {
     return "none";
   };
   EXPECT_THAT(message(folder / "none"), HasSubstr("not_found: " + (folder / "none").string()));
-  EXPECT_THAT(message(testing::TempDir()), HasSubstr("io: "));
+  EXPECT_THAT(message(folder.path()), HasSubstr("io: "));
   std::ofstream(folder / "empty").close();
   EXPECT_THAT(message(folder / "empty"), HasSubstr("format: " + (folder / "empty").string()));
 }

@@ -1,0 +1,37 @@
+#include "models/registry.h"
+
+#include "kvasir/error.h"
+
+namespace kvasir::models {
+
+namespace {
+
+struct Family {
+  const char* model_type;
+  std::unique_ptr<const QaModel> (*load)(const LoadContext&);
+};
+constexpr Family kFamilies[] = {
+    {"bert", load_bert},
+    {"distilbert", load_distilbert},
+};
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
+                                             const kernels::Kernels& kernels, base::ThreadPool& pool) {
+  const std::filesystem::path path = folder / "config.json";
+  const base::json::value document = base::parse_json_file(path);
+  const ConfigReader config(base::JsonObject(document, path.string()));
+  const std::string type = config.json().string("model_type");
+  std::string known;
+  for (const Family& family : kFamilies) {
+    if (type == family.model_type) {
+      return family.load({.folder = folder, .config = config, .kernels = kernels, .pool = pool});
+    }
+    known += (known.empty() ? "" : ", ") + std::string(family.model_type);
+  }
+  throw Error(ErrorCode::kUnsupported, path.string() + ": model_type " + type +
+                                           " has no question-answering head here; known: " + known);
+}
+
+}  // namespace kvasir::models

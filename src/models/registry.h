@@ -1,0 +1,24 @@
+// What a family offers to the registry: one function that loads it. A new family is one file under encoder/,
+// its line here and its line in registry.cpp.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "models/config.h"
+#include "models/qa_model.h"
+
+namespace kvasir::models {
+
+// What a model is loaded from and for.
+struct LoadContext {
+  const std::filesystem::path& folder;
+  const ConfigReader& config;  // of FOLDER/config.json
+  const kernels::Kernels& kernels;
+  base::ThreadPool& pool;
+};
+
+std::unique_ptr<const QaModel> load_bert(const LoadContext& context);
+std::unique_ptr<const QaModel> load_distilbert(const LoadContext& context);
+
+}  // namespace kvasir::models

@@ -1,0 +1,260 @@
+#include "models/weights.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "base/log.h"
+#include "kvasir/error.h"
+
+namespace kvasir::models {
+
+namespace {
+
+// Elements of one loading job: 1 MiB of floats, so that what is read is still in cache when it is packed.
+constexpr std::size_t kJobElements = std::size_t{1} << 18;
+// Rows that are converted, checked and packed at once: one panel.
+constexpr std::size_t kGroupRows = kernels::kPanelColumns;
+constexpr std::size_t kNamesInWarning = 5;
+
+bool is_float(tensor::DType dtype) {
+  using tensor::DType;
+  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF64;
+}
+
+std::string shape_of(Dims dims) {
+  tensor::Shape shape;
+  for (const Dim& dim : dims) shape.push_back(static_cast<std::int64_t>(dim.size));
+  return tensor::shape_text(shape);
+}
+
+// "hidden_size = 384, intermediate_size = 1536"
+std::string keys_of(Dims dims) {
+  std::string keys;
+  for (const Dim& dim : dims) {
+    keys += (keys.empty() ? "" : ", ") + std::string(dim.key) + " = " + std::to_string(dim.size);
+  }
+  return keys;
+}
+
+std::string some_of(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kNamesInWarning); ++i) {
+    text += (i == 0 ? "" : ", ") + names[i];
+  }
+  if (names.size() > kNamesInWarning) text += ", …";
+  return text;
+}
+
+}  // namespace
+
+std::string canonical_name(std::string_view name, std::string_view base_prefix) {
+  while (!base_prefix.empty() && name.starts_with(base_prefix)) name.remove_prefix(base_prefix.size());
+  for (const auto& [old_suffix, suffix] :
+       {std::pair<std::string_view, std::string_view>{".gamma", ".weight"}, {".beta", ".bias"}}) {
+    if (name.ends_with(old_suffix)) {
+      return std::string(name.substr(0, name.size() - old_suffix.size())).append(suffix);
+    }
+  }
+  return std::string(name);
+}
+
+bool is_ignored(std::string_view canonical_name) noexcept {
+  return canonical_name.ends_with("position_ids") || canonical_name.starts_with("pooler.") ||
+         canonical_name.starts_with("cls.");
+}
+
+WeightSource::WeightSource(const std::filesystem::path& folder, std::string_view base_prefix)
+    : file_(std::make_unique<const formats::SafetensorsFile>(folder / "model.safetensors")),
+      prefix_(base_prefix),
+      origin_(file_->file().path().string()) {
+  for (const auto& [name, view] : file_->tensors()) {
+    const std::string canonical = canonical_name(name, prefix_);
+    if (is_ignored(canonical)) continue;
+    const auto [place, fresh] =
+        tensors_.emplace(canonical, StoredTensor{.name = name, .view = view, .file = &file_->file()});
+    if (!fresh) {
+      throw Error(ErrorCode::kFormat, origin_ + ": tensors " + place->second.name + " and " + name +
+                                          " are two names of one weight; remove one");
+    }
+  }
+}
+
+const StoredTensor* WeightSource::find(const std::string& name) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return nullptr;
+  used_.insert(name);
+  return &found->second;
+}
+
+void WeightSource::warn_about_unused() const {
+  std::vector<std::string> unused;
+  for (const auto& [canonical, stored] : tensors_) {
+    if (!used_.contains(canonical)) unused.push_back(stored.name);
+  }
+  if (unused.empty()) return;
+  base::log(base::LogLevel::kWarning,
+            origin_ + ": " + std::to_string(unused.size()) +
+                " tensors are not part of the model and were left out: " + some_of(unused));
+}
+
+void WeightChecker::check(const std::string& name, Dims dims) {
+  const StoredTensor* stored = source_.find(name);
+  if (stored == nullptr) {
+    missing_.push_back(name);
+    return;
+  }
+  const std::string where = source_.origin() + ": tensor " + stored->name;
+  if (!is_float(stored->view.dtype)) {
+    throw Error(ErrorCode::kUnsupported, where + " is of type " + tensor::dtype_name(stored->view.dtype) +
+                                             "; weights must be F32, F16, BF16 or F64");
+  }
+  const bool equal = std::ranges::equal(
+      stored->view.shape, dims, {}, [](std::int64_t size) { return size; },
+      [](const Dim& dim) { return static_cast<std::int64_t>(dim.size); });
+  if (equal) return;
+  throw Error(ErrorCode::kFormat, where + " has shape " + tensor::shape_text(stored->view.shape) + ", but " +
+                                      keys_of(dims) + " of config.json ask for " + shape_of(dims) +
+                                      "; the two files do not belong together");
+}
+
+void WeightChecker::finish() const {
+  if (missing_.empty()) return;
+  const bool only_head =
+      std::ranges::all_of(missing_, [](const std::string& name) { return name.starts_with("qa_outputs."); });
+  std::string message = source_.origin() + ": tensor " + missing_.front() + " is missing";
+  if (only_head) {
+    message +=
+        ": this is a pre-trained encoder without a question-answering head; fine-tune it, or choose a model "
+        "that was (often named …-squad)";
+  } else {
+    if (missing_.size() > 1) message += ", and " + std::to_string(missing_.size() - 1) + " more";
+    message += "; the weights and config.json do not belong together, or the file is incomplete";
+  }
+  throw Error(ErrorCode::kFormat, message);
+}
+
+void WeightLoader::operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape) {
+  const StoredTensor* stored = source_.find(name + ".weight");
+  embedding.table = stored->view;
+  add_jobs({.parts = {stored}, .part_rows = shape.rows.size, .columns = shape.columns.size}, nullptr,
+           nullptr);
+}
+
+void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width) {
+  norm.weight = add_vectors({name + ".weight"}, width.size);
+  norm.bias = add_vectors({name + ".bias"}, width.size);
+}
+
+void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& linear,
+                              const MatrixShape& shape) {
+  Stack stack{.parts = {}, .part_rows = shape.rows.size, .columns = shape.columns.size};
+  for (const std::string& name : names) stack.parts.push_back(source_.find(name + ".weight"));
+  linear.weight = kernels::allocate_packed(shape.rows.size * names.size(), shape.columns.size);
+  add_jobs(std::move(stack), &linear.weight, nullptr);
+
+  std::vector<std::string> biases;
+  for (const std::string& name : names) biases.push_back(name + ".bias");
+  linear.bias = add_vectors(biases, shape.rows.size);
+}
+
+tensor::Buffer<float> WeightLoader::add_vectors(const std::vector<std::string>& names, std::size_t size) {
+  Stack stack{.parts = {}, .part_rows = size, .columns = 1};
+  for (const std::string& name : names) stack.parts.push_back(source_.find(name));
+  tensor::Buffer<float> vector(size * names.size());
+  add_jobs(std::move(stack), nullptr, vector.data());
+  return vector;
+}
+
+void WeightLoader::add_jobs(Stack stack, kernels::PackedMatrix* packed, float* copy) {
+  const std::size_t rows = stack.parts.size() * stack.part_rows;
+  const std::size_t groups = std::max<std::size_t>(1, kJobElements / (stack.columns * kGroupRows));
+  const std::size_t step = groups * kGroupRows;
+  for (std::size_t row = 0; row < rows; row += step) {
+    jobs_.push_back({.stack = stacks_.size(),
+                     .rows = {.begin = row, .end = std::min(rows, row + step)},
+                     .packed = packed,
+                     .copy = copy,
+                     .bad = nullptr});
+  }
+  stacks_.push_back(std::move(stack));
+}
+
+void WeightLoader::run(base::ThreadPool& pool) {
+  std::size_t widest = 0;
+  for (const Stack& stack : stacks_) widest = std::max(widest, stack.columns);
+  const std::size_t scratch_size = widest * kGroupRows;
+  tensor::Buffer<float> scratch(scratch_size * static_cast<std::size_t>(pool.size()));
+  pool.parallel_for(jobs_.size(), [&](std::size_t i, int worker) noexcept {
+    run_job(jobs_[i], scratch.data() + static_cast<std::size_t>(worker) * scratch_size);
+  });
+  for (const Job& job : jobs_) {
+    if (job.bad == nullptr) continue;
+    throw Error(ErrorCode::kFormat, source_.origin() + ": tensor " + job.bad->name +
+                                        " holds NaN or infinity; the file is damaged, or training diverged");
+  }
+}
+
+void WeightLoader::run_job(Job& job, float* scratch) const noexcept {
+  const Stack& stack = stacks_[job.stack];
+  for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
+    const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
+    const std::size_t count = (group.end - group.begin) * stack.columns;
+    const float* values = floats(stack, group, scratch);
+    if (!kernels_.all_finite(values, count)) {
+      job.bad = culprit(stack, group, values);
+      return;
+    }
+    if (job.packed != nullptr) kernels::pack_rows(values, group, *job.packed);
+    if (job.copy != nullptr) std::copy_n(values, count, job.copy + row * stack.columns);
+  }
+  release(stack, job.rows);
+}
+
+const StoredTensor* WeightLoader::culprit(const Stack& stack, kernels::RowRange rows,
+                                          const float* values) const noexcept {
+  std::size_t row = rows.begin;
+  while (kernels_.all_finite(values + (row - rows.begin) * stack.columns, stack.columns)) ++row;
+  return stack.parts[row / stack.part_rows];
+}
+
+// Calls body(part, first row within the part, number of rows) for each part that has some of the rows.
+template <class Body>
+void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const Body& body) {
+  for (std::size_t row = rows.begin; row < rows.end;) {
+    const std::size_t part = row / stack.part_rows;
+    const std::size_t end = std::min(rows.end, (part + 1) * stack.part_rows);
+    body(*stack.parts[part], row - part * stack.part_rows, end - row);
+    row = end;
+  }
+}
+
+// The rows as floats: where they lie, if they are floats already and lie together, else converted.
+const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept {
+  const float* in_place = nullptr;
+  float* out = scratch;
+  for_parts(stack, rows, [&](const StoredTensor& part, std::size_t first, std::size_t count) {
+    const tensor::TensorView& view = part.view;
+    const std::size_t elements = count * stack.columns;
+    const std::byte* data = view.data + first * stack.columns * tensor::dtype_size(view.dtype);
+    const bool aligned = reinterpret_cast<std::uintptr_t>(data) % alignof(float) == 0;
+    if (view.dtype == tensor::DType::kF32 && aligned && count == rows.end - rows.begin) {
+      in_place = reinterpret_cast<const float*>(data);
+    } else if (view.dtype == tensor::DType::kF16) {
+      kernels_.convert_half(data, out, elements);
+    } else {
+      view.read_floats(first * stack.columns, {out, elements});
+    }
+    out += elements;
+  });
+  return in_place != nullptr ? in_place : scratch;
+}
+
+void WeightLoader::release(const Stack& stack, kernels::RowRange rows) const noexcept {
+  for_parts(stack, rows, [&](const StoredTensor& part, std::size_t first, std::size_t count) {
+    const std::size_t row_bytes = stack.columns * tensor::dtype_size(part.view.dtype);
+    part.file->release({part.view.data + first * row_bytes, count * row_bytes});
+  });
+}
+
+}  // namespace kvasir::models

@@ -1,0 +1,173 @@
+// Loading weights: the tensors of a folder under canonical names, and the visitors that check, count and load
+// a family's weight struct. A family lists its weights once,
+//
+//   template <class Weights, class Visitor>
+//   void visit(Weights& w, const BertConfig& c, Visitor&& v) {
+//     v("embeddings.word_embeddings", w.word_embeddings, MatrixShape{vocabulary, hidden});
+//     v("embeddings.LayerNorm", w.embedding_norm, hidden);
+//     v({"…query", "…key", "…value"}, layer.qkv, MatrixShape{hidden, hidden});     // each of the three
+//   }
+//
+// without the family's prefix ("bert.").
+#pragma once
+
+#include <filesystem>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/safetensors.h"
+#include "models/blocks.h"
+#include "models/config.h"
+
+namespace kvasir::models {
+
+// A tensor of a file, under the name that it has there.
+struct StoredTensor {
+  std::string name;
+  tensor::TensorView view;
+  const base::MappedFile* file = nullptr;
+};
+
+class WeightSource {
+ public:
+  // Opens FOLDER/model.safetensors. Throws as formats::SafetensorsFile; kFormat if two tensors have the same
+  // canonical name. base_prefix: "bert.", which checkpoints may have or not.
+  WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
+
+  // By canonical name; null if there is none. What was asked for counts as used.
+  const StoredTensor* find(const std::string& name);
+  const std::string& prefix() const noexcept { return prefix_; }
+  const std::string& origin() const noexcept { return origin_; }  // the file, for errors
+  // Logs one warning that names the tensors that nobody asked for.
+  void warn_about_unused() const;
+
+ private:
+  std::unique_ptr<const formats::SafetensorsFile> file_;
+  std::string prefix_;
+  std::string origin_;
+  std::map<std::string, StoredTensor> tensors_;
+  std::set<std::string> used_;
+};
+
+// The canonical form of a tensor's name: no base prefix, LayerNorm.gamma and .beta as weight and bias.
+std::string canonical_name(std::string_view name, std::string_view base_prefix);
+// Leftovers of pre-training and of old versions that a QA model has no use for.
+bool is_ignored(std::string_view canonical_name) noexcept;
+
+// A visitor of weights that sees their tensors one by one: each(name, dims).
+template <class Each>
+class TensorVisitor {
+ public:
+  explicit TensorVisitor(Each each) : each_(std::move(each)) {}
+
+  void operator()(const std::string& name, const Embedding&, const MatrixShape& shape) const {
+    each_(name + ".weight", {shape.rows, shape.columns});
+  }
+  void operator()(const std::string& name, const LayerNorm&, const Dim& width) const {
+    each_(name + ".weight", {width});
+    each_(name + ".bias", {width});
+  }
+  void operator()(std::initializer_list<std::string> names, const Linear&, const MatrixShape& shape) const {
+    for (const std::string& name : names) {
+      each_(name + ".weight", {shape.rows, shape.columns});
+      each_(name + ".bias", {shape.rows});
+    }
+  }
+
+ private:
+  Each each_;
+};
+using Dims = std::initializer_list<Dim>;
+
+// Number of parameters of a model.
+template <class Weights, class Config>
+std::size_t count_parameters(const Weights& weights, const Config& config) {
+  std::size_t count = 0;
+  const auto add = [&](const std::string&, Dims dims) {
+    std::size_t product = 1;
+    for (const Dim& dim : dims) product *= dim.size;
+    count += product;
+  };
+  visit(weights, config, TensorVisitor<decltype(add)>(add));
+  return count;
+}
+
+// Compares what a config asks for with what is stored, before anything is allocated.
+class WeightChecker {
+ public:
+  explicit WeightChecker(WeightSource& source) : source_(source) {}
+  // Throws kFormat for another shape (naming the config's keys), kUnsupported for integers.
+  void check(const std::string& name, Dims dims);
+  // Throws kFormat if tensors were missing, naming the first.
+  void finish() const;
+
+ private:
+  WeightSource& source_;
+  std::vector<std::string> missing_;
+};
+
+// The visitor that fills weights: allocates when it visits, converts and packs in run().
+class WeightLoader {
+ public:
+  WeightLoader(WeightSource& source, const kernels::Kernels& kernels) : source_(source), kernels_(kernels) {}
+
+  void operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape);
+  void operator()(const std::string& name, LayerNorm& norm, const Dim& width);
+  void operator()(std::initializer_list<std::string> names, Linear& linear, const MatrixShape& shape);
+
+  // Throws kFormat naming a tensor that holds NaN or infinity. Pages of the file that were packed are
+  // released as it goes, so that weights are in memory once.
+  void run(base::ThreadPool& pool);
+
+ private:
+  // Matrices of the same shape, one below the other.
+  struct Stack {
+    std::vector<const StoredTensor*> parts;
+    std::size_t part_rows = 0, columns = 0;
+  };
+  // Rows of a stack to be checked, and packed or copied.
+  struct Job {
+    std::size_t stack = 0;
+    kernels::RowRange rows{};
+    kernels::PackedMatrix* packed = nullptr;
+    float* copy = nullptr;
+    const StoredTensor* bad = nullptr;  // result: has a value that is not finite
+  };
+
+  void add_jobs(Stack stack, kernels::PackedMatrix* packed, float* copy);
+  // One vector of the named vectors, each of `size`, one after the other.
+  tensor::Buffer<float> add_vectors(const std::vector<std::string>& names, std::size_t size);
+  void run_job(Job& job, float* scratch) const noexcept;
+  const float* floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept;
+  const StoredTensor* culprit(const Stack& stack, kernels::RowRange rows, const float* values) const noexcept;
+  void release(const Stack& stack, kernels::RowRange rows) const noexcept;
+  template <class Body>
+  static void for_parts(const Stack& stack, kernels::RowRange rows, const Body& body);
+
+  WeightSource& source_;
+  const kernels::Kernels& kernels_;
+  std::vector<Stack> stacks_;
+  std::vector<Job> jobs_;
+};
+
+// Checks, then loads. Throws kFormat and kUnsupported as the parts above.
+template <class Weights, class Config>
+void load_weights(Weights& weights, const Config& config, WeightSource& source,
+                  const kernels::Kernels& kernels, base::ThreadPool& pool) {
+  WeightChecker checker(source);
+  const auto check = [&](const std::string& name, Dims dims) { checker.check(name, dims); };
+  visit(weights, config, TensorVisitor<decltype(check)>(check));
+  checker.finish();
+  WeightLoader loader(source, kernels);
+  visit(weights, config, loader);
+  loader.run(pool);
+  source.warn_about_unused();
+}
+
+}  // namespace kvasir::models

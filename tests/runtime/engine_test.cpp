@@ -1,0 +1,210 @@
+// The engine gives the reference's logits, bit by bit the same however the work is cut.
+#include "runtime/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+#include <thread>
+
+#include "encoder_fixture.h"
+#include "kvasir/error.h"
+#include "test_isa.h"
+
+namespace kvasir::runtime {
+namespace {
+
+using testing::HasSubstr;
+using tests::Window;
+
+struct Logits {
+  std::vector<float> start, end;
+  friend bool operator==(const Logits&, const Logits&) = default;
+};
+
+struct Setup {
+  int threads = 2;
+  std::size_t batch_tokens = 1024;
+};
+Engine load(const std::string& fixture, const Setup& setup = {}) {
+  return Engine::load(
+      tests::encoder_folder(fixture),
+      {.threads = setup.threads, .isa = tests::test_isa(), .batch_tokens = setup.batch_tokens});
+}
+
+std::vector<Sequence> sequences_of(const std::vector<Window>& windows) {
+  std::vector<Sequence> sequences;
+  for (const Window& window : windows) {
+    sequences.push_back(
+        {.input_ids = window.input_ids, .token_type_ids = window.token_type_ids, .keys = window.keys});
+  }
+  return sequences;
+}
+
+// All logits, checking that they arrive in order.
+std::vector<Logits> run(const Engine& engine, const std::vector<Window>& windows) {
+  std::vector<Logits> results;
+  engine.qa_logits(sequences_of(windows),
+                   [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
+                     EXPECT_EQ(i, results.size());
+                     results.push_back({{start.begin(), start.end()}, {end.begin(), end.end()}});
+                   });
+  EXPECT_EQ(results.size(), windows.size());
+  return results;
+}
+
+class Fixture : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(All, Fixture, testing::Values("bert-uncased", "bert-cased", "distilbert"));
+
+// Unpadded and padded windows together, in one batch, in small batches, alone; with 1, 2 and 3 threads;
+// backwards: always the reference's logits, and always the same bits.
+TEST_P(Fixture, LogitsDependOnNothingButTheSequence) {
+  std::vector<Window> windows = tests::load_windows(GetParam());
+  for (Window& window : tests::load_padded_windows(GetParam())) windows.push_back(std::move(window));
+  const std::vector<Logits> expected = run(load(GetParam()), windows);
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    tests::expect_logits(expected[i].start, windows[i].start, windows[i].name + " start");
+    tests::expect_logits(expected[i].end, windows[i].end, windows[i].name + " end");
+  }
+  for (const int threads : {1, 2, 3}) {
+    for (const std::size_t batch_tokens : {1u, 300u, 1'000'000u}) {
+      const Engine engine = load(GetParam(), {.threads = threads, .batch_tokens = batch_tokens});
+      EXPECT_EQ(engine.threads(), threads);
+      EXPECT_TRUE(run(engine, windows) == expected) << threads << " threads, " << batch_tokens << " tokens";
+    }
+  }
+  std::ranges::reverse(windows);
+  std::vector<Logits> backwards = run(load(GetParam()), windows);
+  std::ranges::reverse(backwards);
+  EXPECT_TRUE(backwards == expected);
+}
+
+// Sequences of every length, cut at odd places, so that row blocks begin and end anywhere.
+TEST(Engine, EveryLength) {
+  const Engine engine = load("bert-uncased");
+  std::vector<Window> windows;
+  for (std::size_t length = 1; length <= 128; ++length) {
+    Window window;
+    for (std::size_t i = 0; i < length; ++i) {
+      window.input_ids.push_back(static_cast<std::int32_t>((i * 37 + length * 101) % 3000));
+    }
+    window.token_type_ids.assign(length, static_cast<std::int32_t>(length % 2));
+    window.keys = length % 3 == 0 ? (length + 1) / 2 : length;
+    windows.push_back(std::move(window));
+  }
+  const std::vector<Logits> together = run(engine, windows);
+  for (std::size_t i = 0; i < windows.size(); ++i) {
+    EXPECT_TRUE(run(engine, {windows[i]}).front() == together[i]) << "length " << i + 1;
+  }
+}
+
+TEST(Engine, AbsentTokenTypesAreZero) {
+  const Engine engine = load("bert-cased");
+  Window with{.input_ids = {5, 6, 7}, .token_type_ids = {0, 0, 0}};
+  Window without{.input_ids = {5, 6, 7}};
+  EXPECT_EQ(run(engine, {with}), run(engine, {without}));
+  EXPECT_EQ(run(engine, {without, with})[1], run(engine, {with})[0]);
+}
+
+TEST(Engine, NothingToDo) {
+  EXPECT_TRUE(run(load("bert-cased"), {}).empty());
+}
+
+std::string error_of(const Engine& engine, const std::vector<Window>& windows) {
+  try {
+    engine.qa_logits(sequences_of(windows), [](std::size_t, auto, auto) { FAIL() << "no result is due"; });
+  } catch (const Error& error) {
+    return std::string(error_code_name(error.code())) + ": " + error.what();
+  }
+  return "none";
+}
+
+TEST(Engine, RefusesBadSequences) {
+  const Engine engine = load("bert-uncased");
+  const Window good{.input_ids = {1, 2, 3}};
+  const auto error_with = [&](const Window& bad) { return error_of(engine, {good, bad}); };
+  EXPECT_THAT(error_with({}), HasSubstr("invalid_argument: sequence 1: it has no tokens"));
+  EXPECT_THAT(error_with({.input_ids = std::vector<std::int32_t>(129)}),
+              HasSubstr("it has 129 tokens, and the model takes 128"));
+  EXPECT_THAT(error_with({.input_ids = {1, 3000}}),
+              HasSubstr("token id 3000 at position 1 is out of range [0, 3000)"));
+  EXPECT_THAT(error_with({.input_ids = {-1}}), HasSubstr("token id -1"));
+  EXPECT_THAT(error_with({.input_ids = {1}, .token_type_ids = {2}}), HasSubstr("token type 2"));
+  EXPECT_THAT(error_with({.input_ids = {1}, .token_type_ids = {-1}}), HasSubstr("token type -1"));
+  EXPECT_THAT(error_with({.input_ids = {1}, .token_type_ids = {0, 0}}),
+              HasSubstr("2 token types for 1 tokens"));
+  EXPECT_THAT(error_with({.input_ids = {1}, .keys = 2}), HasSubstr("2 keys for 1 tokens"));
+}
+
+TEST(Engine, FamiliesWithoutTokenTypesIgnoreThem) {
+  const Engine engine = load("distilbert");
+  EXPECT_EQ(run(engine, {{.input_ids = {1, 2}, .token_type_ids = {7, -7}}}),
+            run(engine, {{.input_ids = {1, 2}}}));
+}
+
+TEST(Engine, CancelsBetweenBatches) {
+  const Engine engine = load("bert-uncased", {.batch_tokens = 3});
+  const std::vector<Window> windows(5, Window{.input_ids = {1, 2, 3}});
+  std::atomic<bool> cancel{false};
+  std::size_t delivered = 0;
+  const auto consume = [&](std::size_t, auto, auto) { cancel = ++delivered == 2; };
+  try {
+    engine.qa_logits(sequences_of(windows), consume, &cancel);
+    FAIL() << "not cancelled";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCancelled);
+    EXPECT_THAT(error.what(), HasSubstr("cancelled after 2 of 5 windows"));
+  }
+  EXPECT_EQ(delivered, 2u);
+}
+
+TEST(Engine, WhatConsumeThrowsPassesThrough) {
+  const Engine engine = load("bert-uncased");
+  const std::vector<Window> windows{{.input_ids = {1, 2, 3}}};
+  EXPECT_THROW(
+      engine.qa_logits(sequences_of(windows), [](std::size_t, auto, auto) { throw std::runtime_error("x"); }),
+      std::runtime_error);
+  EXPECT_EQ(run(engine, windows).size(), 1u);  // and leaves the engine usable
+}
+
+TEST(Engine, ConcurrentCallers) {
+  const std::vector<Window> windows = tests::load_windows("bert-cased");
+  const Engine engine = load("bert-cased", {.batch_tokens = 200});
+  const std::vector<Logits> expected = run(engine, windows);
+  std::vector<std::vector<Logits>> results(4);
+  {
+    std::vector<std::jthread> callers;
+    for (std::vector<Logits>& result : results) {
+      callers.emplace_back([&] { result = run(engine, windows); });
+    }
+  }
+  for (const std::vector<Logits>& result : results) EXPECT_TRUE(result == expected);
+}
+
+// A caller with one window does not wait for another's hundreds: they take turns, batch by batch.
+TEST(Engine, CallersTakeTurns) {
+  const Engine engine = load("bert-uncased", {.batch_tokens = 128});
+  const std::vector<Window> many(300, Window{.input_ids = std::vector<std::int32_t>(128, 7)});
+  const std::vector<Window> one{{.input_ids = {1, 2, 3}}};
+  std::atomic<std::size_t> done{0};
+  std::jthread busy([&] { engine.qa_logits(sequences_of(many), [&](std::size_t, auto, auto) { ++done; }); });
+  while (done == 0) std::this_thread::yield();
+  run(engine, one);
+  EXPECT_LT(done, many.size());
+}
+
+TEST(Engine, RefusesBadOptions) {
+  EXPECT_THROW(load("bert-uncased", {.threads = -1}), Error);
+  EXPECT_THROW(Engine::load("/nonexistent"), Error);
+}
+
+TEST(Engine, TellsWhatItRunsOn) {
+  const Engine engine = load("bert-uncased", {.threads = 3});
+  EXPECT_EQ(engine.isa(), kernels::kernels_for(tests::test_isa()).isa);
+  EXPECT_EQ(engine.model().family(), "bert");
+  EXPECT_EQ(load("bert-uncased", {.threads = 0}).threads(), base::usable_cores());
+}
+
+}  // namespace
+}  // namespace kvasir::runtime
