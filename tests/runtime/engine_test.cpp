@@ -23,11 +23,11 @@ struct Logits {
   friend bool operator==(const Logits&, const Logits&) = default;
 };
 
-struct Setup {
+struct EngineSetup {
   int threads = 2;
   std::size_t batch_tokens = 1024;
 };
-Engine load(const std::string& fixture, const Setup& setup = {}) {
+Engine load(const std::string& fixture, const EngineSetup& setup = {}) {
   return Engine::load(
       tests::encoder_folder(fixture),
       {.threads = setup.threads, .isa = tests::test_isa(), .batch_tokens = setup.batch_tokens});
@@ -67,12 +67,13 @@ TEST_P(Fixture, LogitsDependOnNothingButTheSequence) {
     tests::expect_logits(expected[i].start, windows[i].start, windows[i].name + " start");
     tests::expect_logits(expected[i].end, windows[i].end, windows[i].name + " end");
   }
-  for (const int threads : {1, 2, 3}) {
-    for (const std::size_t batch_tokens : {1u, 300u, 1'000'000u}) {
-      const Engine engine = load(GetParam(), {.threads = threads, .batch_tokens = batch_tokens});
-      EXPECT_EQ(engine.threads(), threads);
-      EXPECT_TRUE(run(engine, windows) == expected) << threads << " threads, " << batch_tokens << " tokens";
-    }
+  for (const EngineSetup& setup :
+       {EngineSetup{.threads = 1, .batch_tokens = 300}, EngineSetup{.threads = 1, .batch_tokens = 1},
+        EngineSetup{.threads = 2, .batch_tokens = 1'000'000},
+        EngineSetup{.threads = 3, .batch_tokens = 500}}) {
+    const Engine engine = load(GetParam(), setup);
+    EXPECT_EQ(engine.threads(), setup.threads);
+    EXPECT_TRUE(run(engine, windows) == expected) << setup.threads << " threads, " << setup.batch_tokens;
   }
   std::ranges::reverse(windows);
   std::vector<Logits> backwards = run(load(GetParam()), windows);

@@ -24,7 +24,7 @@ template <class T>
 std::vector<float> read_unaligned(DType dtype, const std::vector<T>& elements, std::size_t first,
                                   std::size_t count) {
   std::vector<std::byte> bytes(1 + elements.size() * sizeof(T));
-  std::memcpy(bytes.data() + 1, elements.data(), elements.size() * sizeof(T));
+  if (!elements.empty()) std::memcpy(bytes.data() + 1, elements.data(), elements.size() * sizeof(T));
   const TensorView view{dtype, {static_cast<std::int64_t>(elements.size())}, bytes.data() + 1};
   std::vector<float> out(count);
   view.read_floats(first, out);
