@@ -21,6 +21,10 @@ const IsaKernels& isa_kernels(base::Isa isa) {
                                              base::isa_name(isa) + "; the best that it has is " +
                                              base::isa_name(base::best_isa()));
   }
+#if defined(__x86_64__)
+  if (isa == base::Isa::kAvx512) return avx512_kernels();
+  if (isa == base::Isa::kAvx2) return avx2_kernels();
+#endif
   return scalar_kernels();
 }
 

@@ -1,7 +1,7 @@
 // The table of vector kernels: one per instruction set, chosen once, called through plain function pointers.
 //
 //   const kernels::Kernels& k = kernels::kernels_for(base::best_isa());
-//   kernels::PackedMatrix w = k.pack(weights, n, k_dim);   // once, at load
+//   kernels::PackedMatrix w = kernels::pack(k, weights, n, k_dim);   // once, at load
 //   kernels::gemm(k, pool, {.a = x, .lda = 384, .b = &w, .bias = bias, .c = y, .ldc = 1536, .m = tokens});
 //
 // Every kernel has a scalar twin (src/kernels/scalar) and one conformance test over shapes, tails and
@@ -34,14 +34,9 @@ struct PackedMatrix {
   const float* panel(std::size_t p) const noexcept { return data.data() + p * k * kPanelColumns; }
 };
 
-// Packing by parts, for loaders that read a weight piece by piece and on several threads: memory first (its
-// contents undefined), then rows [begin, end) of W from w, which holds just those. begin is a multiple of
-// kPanelColumns; so is end, or it is n. Ranges that do not overlap may be packed at once.
 struct RowRange {
   std::size_t begin, end;
 };
-PackedMatrix allocate_packed(std::size_t n, std::size_t k);  // both >= 1
-void pack_rows(const float* w, RowRange range, PackedMatrix& packed) noexcept;
 
 enum class Activation {
   kNone,
@@ -92,8 +87,9 @@ struct LayerNormCall {
 struct Kernels {
   base::Isa isa;
 
-  // Packs row-major floats w [n, k].
-  PackedMatrix (*pack)(const float* w, std::size_t n, std::size_t k);
+  // Packs rows [begin, end) of W from w, which holds just those. begin is a multiple of kPanelColumns; so is
+  // end, or it is n. Ranges that do not overlap may be packed at once.
+  void (*pack_rows)(const float* w, RowRange range, PackedMatrix& packed) noexcept;
 
   // One block of a product. Blocks of one call may run on different threads at once.
   void (*gemm_block)(const GemmCall& call, const GemmBlock& block) noexcept;
@@ -120,6 +116,12 @@ struct Kernels {
 
 // Throws kUnsupported if the processor lacks `isa`.
 const Kernels& kernels_for(base::Isa isa);
+
+// Packs row-major floats w [n, k]; n and k >= 1.
+PackedMatrix pack(const Kernels& kernels, const float* w, std::size_t n, std::size_t k);
+// Only the memory, contents undefined: for loaders that read a weight piece by piece and on several threads
+// (see Kernels::pack_rows).
+PackedMatrix allocate_packed(std::size_t n, std::size_t k);
 
 // The whole product, cut into blocks (by rows and columns, so that one question uses every core) and run on
 // the pool.

@@ -7,13 +7,9 @@
 
 namespace kvasir::kernels {
 
-// The layout is the same for all, and packing is bound by memory, so there is one.
-PackedMatrix pack_matrix(const float* w, std::size_t n, std::size_t k);
-
-// What one instruction set is made of: its table, and the register-only loop behind measure_fma_ceiling.
 struct IsaKernels {
   Kernels table;
-  // Runs `rounds` rounds; returns the multiply-adds done.
+  // The register-only loop behind measure_fma_ceiling, `rounds` times; returns the multiply-adds done.
   double (*multiply_adds)(std::size_t rounds) noexcept;
 };
 

@@ -205,7 +205,7 @@ void WeightLoader::run_job(Job& job, float* scratch) const noexcept {
       job.bad = culprit(stack, group, values);
       return;
     }
-    if (job.packed != nullptr) kernels::pack_rows(values, group, *job.packed);
+    if (job.packed != nullptr) kernels_.pack_rows(values, group, *job.packed);
     if (job.copy != nullptr) std::copy_n(values, count, job.copy + row * stack.columns);
   }
   release(stack, job.rows);

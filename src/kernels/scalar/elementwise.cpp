@@ -12,14 +12,16 @@ namespace kvasir::kernels::scalar {
 
 namespace {
 
+// x Φ(x); erfc rather than 1 + erf, which loses all digits for x < -5.
 float gelu(float x) {
-  return 0.5F * x * (1 + std::erf(x * (1 / std::numbers::sqrt2_v<float>)));
+  return 0.5F * x * std::erfc(x * -(1 / std::numbers::sqrt2_v<float>));
 }
 
-// The approximation of the GELU paper (Hendrycks & Gimpel 2016), Hugging Face's "gelu_new".
+// The approximation of the GELU paper (Hendrycks & Gimpel 2016), Hugging Face's "gelu_new":
+// x/2 (1 + tanh u) = x / (1 + e^-2u).
 float gelu_tanh(float x) {
-  const float inner = std::sqrt(2 * std::numbers::inv_pi_v<float>) * (x + 0.044715F * x * x * x);
-  return 0.5F * x * (1 + std::tanh(inner));
+  const float u = std::sqrt(2 * std::numbers::inv_pi_v<float>) * (x + 0.044715F * x * x * x);
+  return x / (1 + std::exp(-2 * u));
 }
 
 // IEEE binary16: 1 sign, 5 exponent (bias 15), 10 fraction bits.
@@ -69,16 +71,16 @@ void softmax(float* x, std::size_t count) noexcept {
 
 void layer_norm(const LayerNormCall& call) noexcept {
   assert(call.columns >= 1);
-  const float scale = 1 / static_cast<float>(call.columns);
+  const auto columns = static_cast<double>(call.columns);
   for (std::size_t row = 0; row < call.rows; ++row) {
     const float* x = call.x + row * call.columns;
     float* y = call.y + row * call.columns;
-    float sum = 0;
-    for (std::size_t j = 0; j < call.columns; ++j) sum += x[j];
-    const float mean = sum * scale;
-    float squares = 0;
-    for (std::size_t j = 0; j < call.columns; ++j) squares += (x[j] - mean) * (x[j] - mean);
-    const float inverse = 1 / std::sqrt(squares * scale + call.epsilon);
+    double sum = 0, squares = 0;  // one chain of float additions would lose digits over a thousand columns
+    for (std::size_t j = 0; j < call.columns; ++j) sum += static_cast<double>(x[j]);
+    const auto mean = static_cast<float>(sum / columns);
+    for (std::size_t j = 0; j < call.columns; ++j)
+      squares += static_cast<double>((x[j] - mean) * (x[j] - mean));
+    const float inverse = 1 / std::sqrt(static_cast<float>(squares / columns) + call.epsilon);
     for (std::size_t j = 0; j < call.columns; ++j) {
       y[j] = (x[j] - mean) * inverse * call.weight[j] + call.bias[j];
     }

@@ -26,7 +26,7 @@ double multiply_adds(std::size_t rounds) noexcept {
 const IsaKernels& scalar_kernels() noexcept {
   static constexpr IsaKernels kKernels{
       .table = {.isa = base::Isa::kScalar,
-                .pack = pack_matrix,
+                .pack_rows = scalar::pack_rows,
                 .gemm_block = scalar::gemm_block,
                 .attention = scalar::attention,
                 .attention_scratch = scalar::attention_scratch,

@@ -1,0 +1,198 @@
+// Attention of one head, for the instruction set S.
+//
+// Keys are taken in blocks. For each: K and V are packed into panels once; then, for each tile of query rows,
+// scores = q Kᵀ, their exponentials, and their product with V. From the second block on a row keeps a running
+// maximum and sum, and what it has so far is scaled down when the maximum rises (Milakov & Gimelshein 2018,
+// Dao et al. 2022). What happens to a row depends on its own numbers only, not on its tile.
+#pragma once
+
+#include <cassert>
+#include <cstddef>
+
+#include "kernels/kernels.h"
+#include "kernels/vector/elementwise.h"
+#include "kernels/vector/pack.h"
+#include "kernels/vector/tile.h"
+
+namespace kvasir::kernels {
+
+template <class S>
+struct Attention {
+  using Vec = typename S::Vec;
+
+  // Keys per block. With head_dim 64: K and V panels 256 KiB, half of the smallest L2; the scores of 12 rows
+  // 25 KiB of the 32 of L1. Sequences of up to 512 tokens, all that BERT can do, are one block.
+  static constexpr std::size_t kKeyBlock = 512;
+  // Panels per tile: what the register file holds of full tiles.
+  static constexpr std::size_t kPanels = tile_panels<S>(S::kTileRows);
+  static constexpr std::size_t kRows = S::kTileRows;
+
+  static constexpr std::size_t round_up(std::size_t x) noexcept {
+    return (x + kPanelColumns - 1) / kPanelColumns * kPanelColumns;
+  }
+
+  // Scratch memory, in floats. Parts are multiples of 16 floats, so that each begins on a cache line.
+  struct Layout {
+    std::size_t head_dim, block;            // rounded up to whole panels
+    std::size_t score_stride;               // one panel more than `block`: rows 2 KiB apart share cache sets
+    std::size_t k, v, q, scores, products;  // where the parts begin
+    std::size_t sums, maxima, outputs;      // of all query rows, for more than one block
+    std::size_t size;
+
+    Layout(std::size_t queries, std::size_t keys, std::size_t dim) noexcept {
+      head_dim = round_up(dim);
+      block = round_up(keys < kKeyBlock ? keys : kKeyBlock);
+      score_stride = block + kPanelColumns;
+      k = 0;
+      v = k + block * head_dim;
+      q = v + block * head_dim;
+      scores = q + kRows * head_dim;
+      products = scores + kRows * score_stride;
+      sums = products + kRows * head_dim;
+      maxima = sums + round_up(queries);
+      outputs = maxima + round_up(queries);
+      size = outputs + (keys > kKeyBlock ? queries * head_dim : 0);
+    }
+  };
+
+  static std::size_t scratch(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept {
+    return Layout(queries, keys, head_dim).size;
+  }
+
+  // out[rows, panels · 16] = a[rows, k] · panels.
+  static void multiply_panels(TileCall call, std::size_t rows, std::size_t panels) noexcept {
+    std::size_t p = 0;
+    for (; p + kPanels <= panels; p += kPanels) {
+      tile_rows<S, kRows, kPanels>(rows, call);
+      call.b += kPanels * call.panel_stride;
+      call.out += kPanels * kPanelColumns;
+    }
+    for (; p < panels; ++p) {
+      tile_rows<S, kRows, 1>(rows, call);
+      call.b += call.panel_stride;
+      call.out += kPanelColumns;
+    }
+  }
+
+  // keys <= kKeyBlock rows from key `first` on: K as panels of 16 keys [head_dim][16], V as panels of 16
+  // columns [keys][16]. (In place, rows lie a whole hidden state apart, and share few cache sets.)
+  static void pack_block(const AttentionCall& call, const Layout& layout, std::size_t first, std::size_t keys,
+                         float* scratch) noexcept {
+    const float* k = call.k + first * call.kv_stride;
+    for (std::size_t j = 0; j < keys; j += kPanelColumns) {
+      const std::size_t columns = keys - j < kPanelColumns ? keys - j : kPanelColumns;
+      pack_panel<S>(k + j * call.kv_stride, call.kv_stride, columns, call.head_dim,
+                    scratch + layout.k + j * call.head_dim);
+    }
+    const float* v = call.v + first * call.kv_stride;
+    for (std::size_t d = 0; d < layout.head_dim; d += S::kLanes) {
+      const std::size_t lanes = call.head_dim < d ? 0 : call.head_dim - d;
+      const typename S::Mask mask = S::first(lanes < S::kLanes ? lanes : S::kLanes);
+      float* panel = scratch + layout.v + d / kPanelColumns * keys * kPanelColumns + d % kPanelColumns;
+      for (std::size_t j = 0; j < keys; ++j) {
+        S::store(panel + j * kPanelColumns, S::load(v + j * call.kv_stride + d, mask));
+      }
+    }
+  }
+
+  // Rows [row, row + rows) of q, scaled, side by side.
+  static void load_queries(const AttentionCall& call, const Layout& layout, std::size_t row, std::size_t rows,
+                           float* q) noexcept {
+    const Vec scale = S::set(call.scale);
+    for (std::size_t r = 0; r < rows; ++r) {
+      const float* from = call.q + (row + r) * call.q_stride;
+      Elementwise<S>::for_vectors(call.head_dim, [&](std::size_t d, typename S::Mask m) {
+        S::store(q + r * layout.head_dim + d, S::mul(S::load(from + d, m), scale), m);
+      });
+    }
+  }
+
+  // out := (before · decay + now) · scale over one row; before may be null.
+  struct Blend {
+    const float* before;
+    const float* now;
+    float decay, scale;
+  };
+  static void blend(const Blend& b, std::size_t count, float* out) noexcept {
+    const Vec decay = S::set(b.decay), scale = S::set(b.scale);
+    Elementwise<S>::for_vectors(count, [&](std::size_t d, typename S::Mask m) {
+      Vec x = S::load(b.now + d, m);
+      if (b.before != nullptr) x = S::fma(S::load(b.before + d, m), decay, x);
+      S::store(out + d, S::mul(x, scale), m);
+    });
+  }
+
+  struct Block {
+    std::size_t first, keys;
+    bool last;
+  };
+
+  // Query rows [row, row + rows), rows <= kRows, against one packed block.
+  static void attend(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
+                     std::size_t rows, float* scratch) noexcept {
+    float* scores = scratch + layout.scores;
+    float* products = scratch + layout.products;
+    load_queries(call, layout, row, rows, scratch + layout.q);
+    multiply_panels({.a = scratch + layout.q,
+                     .b = scratch + layout.k,
+                     .out = scores,
+                     .lda = layout.head_dim,
+                     .panel_stride = call.head_dim * kPanelColumns,
+                     .k = call.head_dim,
+                     .out_stride = layout.score_stride},
+                    rows, round_up(block.keys) / kPanelColumns);
+    float decay[kRows];
+    for (std::size_t r = 0; r < rows; ++r) {
+      float* row_scores = scores + r * layout.score_stride;
+      float& max = scratch[layout.maxima + row + r];
+      float& sum = scratch[layout.sums + row + r];
+      float new_max = Elementwise<S>::maximum(row_scores, block.keys);
+      decay[r] = 0;
+      if (block.first > 0) {
+        if (new_max < max) new_max = max;
+        float shift[1] = {max};
+        Elementwise<S>::exponentials(shift, 1, new_max);
+        decay[r] = shift[0];
+      }
+      const float block_sum = Elementwise<S>::exponentials(row_scores, block.keys, new_max);
+      sum = block.first > 0 ? sum * decay[r] + block_sum : block_sum;
+      max = new_max;
+    }
+    multiply_panels({.a = scores,
+                     .b = scratch + layout.v,
+                     .out = products,
+                     .lda = layout.score_stride,
+                     .panel_stride = block.keys * kPanelColumns,
+                     .k = block.keys,
+                     .out_stride = layout.head_dim},
+                    rows, layout.head_dim / kPanelColumns);
+    for (std::size_t r = 0; r < rows; ++r) {
+      float* running = scratch + layout.outputs + (row + r) * layout.head_dim;
+      blend({.before = block.first > 0 ? running : nullptr,
+             .now = products + r * layout.head_dim,
+             .decay = decay[r],
+             .scale = block.last ? 1 / scratch[layout.sums + row + r] : 1},
+            call.head_dim, block.last ? call.out + (row + r) * call.out_stride : running);
+    }
+  }
+
+  static void run(const AttentionCall& call, float* scratch) noexcept {
+    assert(call.queries >= 1 && call.keys >= 1 && call.head_dim >= 1);
+    assert(call.q_stride >= call.head_dim && call.kv_stride >= call.head_dim &&
+           call.out_stride >= call.head_dim);
+    const Layout layout(call.queries, call.keys, call.head_dim);
+    const std::size_t tiles = (call.queries + kRows - 1) / kRows;
+    for (std::size_t first = 0; first < call.keys; first += kKeyBlock) {
+      const std::size_t left = call.keys - first;
+      const Block block{
+          .first = first, .keys = left < kKeyBlock ? left : kKeyBlock, .last = left <= kKeyBlock};
+      pack_block(call, layout, block.first, block.keys, scratch);
+      for (std::size_t t = 0; t < tiles; ++t) {
+        const std::size_t row = call.queries * t / tiles;
+        attend(call, layout, block, row, call.queries * (t + 1) / tiles - row, scratch);
+      }
+    }
+  }
+};
+
+}  // namespace kvasir::kernels
