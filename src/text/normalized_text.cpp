@@ -1,0 +1,110 @@
+#include "text/normalized_text.h"
+
+#include "base/utf8.h"
+#include "text/unicode_tables.h"
+
+namespace kvasir::text {
+
+std::vector<char32_t> code_points(std::string_view text) {
+  std::vector<char32_t> result;
+  result.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const base::CodePoint c = base::decode_utf8(text, at);
+    result.push_back(c.value);
+    at += c.length;
+  }
+  return result;
+}
+
+NormalizedText::NormalizedText(std::string_view original, std::size_t shift) : text_(original) {
+  origins_.reserve(original.size());
+  for (std::size_t at = 0; at < original.size();) {
+    const std::size_t length = base::decode_utf8(original, at).length;
+    const ByteSpan span{static_cast<std::uint32_t>(shift + at),
+                        static_cast<std::uint32_t>(shift + at + length)};
+    origins_.insert(origins_.end(), length, span);
+    at += length;
+  }
+}
+
+void NormalizedText::transform(std::span<const Change> changes, std::size_t deleted) {
+  std::string text;
+  std::vector<ByteSpan> origins;
+  text.reserve(text_.size());
+  origins.reserve(origins_.size());
+  std::size_t in = 0;  // bytes of text_ consumed
+  const auto consume = [&] { in += base::decode_utf8(text_, in).length; };
+  for (; deleted > 0; --deleted) consume();
+  for (const auto& [c, change] : changes) {
+    const ByteSpan span = change <= 0 ? origins_[in] : in > 0 ? origins_[in - 1] : ByteSpan{};
+    for (std::int32_t n = change; n <= 0; ++n) consume();
+    base::append_utf8(text, c);
+    origins.resize(text.size(), span);
+  }
+  text_ = std::move(text);
+  origins_ = std::move(origins);
+}
+
+void NormalizedText::filter(const std::function<bool(char32_t)>& keep) {
+  std::vector<Change> changes;
+  std::size_t deleted_first = 0;
+  for (const char32_t c : code_points(text_)) {
+    if (keep(c)) {
+      changes.push_back({c, 0});
+    } else if (changes.empty()) {
+      ++deleted_first;
+    } else {
+      --changes.back().change;
+    }
+  }
+  transform(changes, deleted_first);
+}
+
+void NormalizedText::map(const std::function<char32_t(char32_t)>& to) {
+  std::vector<Change> changes;
+  for (const char32_t c : code_points(text_)) changes.push_back({to(c), 0});
+  transform(changes);
+}
+
+void NormalizedText::strip(bool left, bool right) {
+  const std::vector<char32_t> all = code_points(text_);
+  std::size_t begin = 0, end = all.size();
+  while (left && begin < end && unicode::is_white_space(all[begin])) ++begin;
+  while (right && begin < end && unicode::is_white_space(all[end - 1])) --end;
+  std::vector<Change> changes;
+  for (std::size_t i = begin; i < end; ++i) changes.push_back({all[i], 0});
+  transform(changes, begin);
+}
+
+void NormalizedText::prepend(std::string_view prefix) {
+  if (text_.empty() || prefix.empty()) return;
+  // As the reference: the prefix's first code point takes the place of the text's first, which is inserted
+  // again after it. All of them so carry the span of the text's first code point.
+  const ByteSpan span = origins_.front();
+  origins_.insert(origins_.begin(), prefix.size(), span);
+  text_.insert(0, prefix);
+}
+
+void NormalizedText::replace(std::string_view pattern, std::string_view by) {
+  std::string text;
+  std::vector<ByteSpan> origins;
+  std::size_t copied = 0;
+  const auto copy_until = [&](std::size_t end) {
+    text.append(text_, copied, end - copied);
+    origins.insert(origins.end(), origins_.begin() + static_cast<std::ptrdiff_t>(copied),
+                   origins_.begin() + static_cast<std::ptrdiff_t>(end));
+  };
+  for (std::size_t at; (at = text_.find(pattern, copied)) != std::string::npos;) {
+    copy_until(at);
+    copied = at + pattern.size();
+    // As the reference: the matched code points are deleted first, then the others inserted, so these carry
+    // the span of the last deleted one.
+    text.append(by);
+    origins.insert(origins.end(), by.size(), origins_[copied - 1]);
+  }
+  copy_until(text_.size());
+  text_ = std::move(text);
+  origins_ = std::move(origins);
+}
+
+}  // namespace kvasir::text

@@ -1,0 +1,67 @@
+// A text on its way through the normalisers: what it has become, and which bytes of the original each of its
+// bytes came from.
+//
+// Alignments follow the reference (NormalizedString of tokenizers 0.22): a code point that takes the place of
+// others carries the span of the first of them; an inserted one copies the span of the code point before it;
+// what is deleted belongs to nobody.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/encoding.h"
+
+namespace kvasir::text {
+
+// A half-open range of bytes of a text, original or normalised.
+struct Piece {
+  std::size_t begin = 0, end = 0;
+};
+
+// One code point of a transformed text, and what it does with the text before.
+struct Change {
+  char32_t code_point;
+  // 0: takes the place of the next code point; -n: as 0, and the n code points after that are deleted;
+  // > 0: inserted.
+  std::int32_t change;
+};
+
+class NormalizedText {
+ public:
+  // original must be well-formed UTF-8; it begins at byte `shift` of the text that spans are to refer to.
+  NormalizedText(std::string_view original, std::size_t shift);
+
+  const std::string& text() const noexcept { return text_; }
+  // Span of bytes [begin, end) of text(), begin < end: from the start of the first byte's origin to the end
+  // of the last one's.
+  ByteSpan origin(std::size_t begin, std::size_t end) const noexcept {
+    return {origins_[begin].begin, origins_[end - 1].end};
+  }
+
+  // Replaces the text by `changes`, whose zero and negative changes consume all code points of the text after
+  // the first `deleted`.
+  void transform(std::span<const Change> changes, std::size_t deleted = 0);
+
+  void filter(const std::function<bool(char32_t)>& keep);
+  void map(const std::function<char32_t(char32_t)>& to);
+  // `deleted` code points fall away at the beginning and at the end.
+  void strip(bool left, bool right);
+  // Puts the string before a text that is not empty.
+  void prepend(std::string_view prefix);
+  // Replaces every occurrence from the left; pattern must not be empty.
+  void replace(std::string_view pattern, std::string_view by);
+
+ private:
+  std::string text_;
+  std::vector<ByteSpan> origins_;  // of each byte of text_
+};
+
+// The code points of a text.
+std::vector<char32_t> code_points(std::string_view text);
+
+}  // namespace kvasir::text

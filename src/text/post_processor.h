@@ -1,0 +1,49 @@
+// Post-processors: the part of tokenizer.json that puts special tokens around one text or a pair.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "text/encoding.h"
+
+namespace kvasir::text {
+
+// All of TemplateProcessing, BertProcessing and "none" are templates: a list of special tokens and of places
+// for the texts.
+struct TemplatePart {
+  std::int32_t sequence = Encoding::kNone;  // 0 or 1: place of that text; kNone: the special tokens `ids`
+  std::vector<std::int32_t> ids = {};
+  std::int32_t type_id = 0;
+};
+
+class PostProcessor {
+ public:
+  PostProcessor();  // adds nothing
+
+  // Throws kInvalidArgument for a template that uses a text that is not there, or not all that are.
+  PostProcessor(std::vector<TemplatePart> single, std::vector<TemplatePart> pair);
+
+  // A text, or a part of it.
+  struct Input {
+    const TokenizedText* text = nullptr;
+    ContextSlice slice;
+  };
+  Encoding encode(const Input& text, bool add_special_tokens) const;
+  Encoding encode(const Input& first, const Input& second, bool add_special_tokens) const;
+
+  // Special tokens that the template for a pair adds.
+  std::size_t pair_tokens() const noexcept { return pair_tokens_; }
+
+ private:
+  std::vector<TemplatePart> single_, pair_;
+  std::size_t pair_tokens_ = 0;
+};
+
+// Reads the "post_processor" of a tokenizer.json: TemplateProcessing, BertProcessing; null gives one that
+// adds nothing. Throws kFormat, kUnsupported (another type).
+PostProcessor make_post_processor(const base::json::value& value, const std::string& origin);
+
+}  // namespace kvasir::text

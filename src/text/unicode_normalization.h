@@ -1,0 +1,32 @@
+// The Unicode normalisation forms, as the reference's tables (Unicode 9.0) have them.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "text/normalized_text.h"
+
+namespace kvasir::text::unicode {
+
+enum class Form { kNfd, kNfkd, kNfc, kNfkc };
+
+// What normalising does to a well-formed text, for NormalizedText::transform.
+//
+// Reordered marks keep the order of the spans: the reference hands the changes out after sorting, so the n-th
+// mark of a sorted run carries the span of the n-th mark of the text.
+std::vector<Change> normalize(std::string_view text, Form form);
+
+inline constexpr char32_t kHangulBase = 0xAC00;
+inline constexpr std::uint32_t kHangulCount = 11172;
+inline bool is_hangul_syllable(char32_t c) noexcept {
+  return c - kHangulBase < kHangulCount;
+}
+
+// A Hangul syllable's two or three jamo (The Unicode Standard 9.0, section 3.12).
+struct Jamo {
+  char32_t parts[3];
+  std::size_t count;
+};
+Jamo decompose_hangul(char32_t syllable) noexcept;
+
+}  // namespace kvasir::text::unicode
