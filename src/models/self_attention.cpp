@@ -13,8 +13,6 @@ namespace {
 constexpr std::size_t kTasksPerThread = 4;
 // Queries of a task, at least: the keys of a task are packed anew, which must not cost more than a little.
 constexpr std::size_t kMinQueries = 48;
-// And at most, so that a task's scores stay in the second-level cache.
-constexpr std::size_t kMaxQueries = 192;
 
 std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
@@ -32,8 +30,7 @@ AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& op
     const std::size_t length = static_cast<std::size_t>(batch.cu_seqlens[s + 1]) - begin;
     const std::size_t keys =
         batch.key_lengths.empty() ? length : static_cast<std::size_t>(batch.key_lengths[s]);
-    const std::size_t blocks =
-        std::max(divide_up(length, kMaxQueries), std::min(cuts, divide_up(length, kMinQueries)));
+    const std::size_t blocks = std::min(cuts, divide_up(length, kMinQueries));
     for (std::size_t head = 0; head < heads_; ++head) {
       for (std::size_t b = 0; b < blocks; ++b) {
         const std::size_t first = length * b / blocks;
