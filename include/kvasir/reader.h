@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kvasir/error.h"
@@ -27,38 +28,65 @@ namespace kvasir {
 
 // How logits become answers.
 enum class Decode {
-  kKvasir,  // one normaliser over all windows and documents, calibrated, no duplicates, no overlaps (default)
-  kPipeline,  // exactly the question-answering pipeline of transformers 4.57
-  kSquad,     // exactly the post-processing of transformers' run_qa example (utils_qa.py), as used for SQuAD
-              // scores
+  // One normaliser over all windows and documents, calibrated, no duplicates, no overlaps (default).
+  kKvasir,
+  // Exactly the question-answering pipeline of transformers 4.57.
+  kPipeline,
+  // Exactly the post-processing of transformers' run_qa example (utils_qa.py), as used for SQuAD scores.
+  kSquad,
 };
 
 struct ReaderOptions {
-  int threads = 0;       // worker threads, the caller's included; 0 = one per core that the process may use
-  std::string isa = "";  // "scalar", "avx2", "avx512"; "" = the best that this processor has
+  // Worker threads, the caller's included; 0 = one per core that the process may use.
+  int threads = 0;
+  // "scalar", "avx2", "avx512"; "" = the best that this processor has.
+  std::string isa = "";
 };
 
 // Arguments of one call, by the names of the transformers pipeline and of run_qa. An unset optional takes the
 // default of the decoder, listed as kvasir / pipeline / squad.
+//
+//   kvasir::AskOptions options;
+//   options.top_k = 3;
+//   options.handle_impossible_answer = true;
+//   auto result = reader.ask("Who signed it?", document, options);
 struct AskOptions {
   Decode decode = Decode::kKvasir;
-  std::optional<int> top_k;  // answers to return, >= 1: 1 / 1 / 1
-  std::optional<int>
-      max_seq_len;  // tokens of question + window + special tokens: min(model's limit, 384) for all
-  std::optional<int>
-      doc_stride;  // tokens by which neighbouring windows OVERLAP: min(max_seq_len / 2, 128) for all
-  std::optional<int> max_answer_len;      // tokens of an answer, before widening to whole words: 30 / 15 / 30
-  bool handle_impossible_answer = false;  // "no answer" may be returned: an Answer with empty text
-  bool align_to_words = true;             // kvasir, pipeline: widen answers to whole words
-  int n_best_size = 20;                   // squad: candidates kept per window and in all
-  double null_score_diff_threshold =
-      0.0;  // squad: "no answer" wins if its score exceeds the best span's by more
-  bool pad_to_max_length =
-      false;  // pipeline, squad: run padding through the model as run_qa does by default; slow,
-              // and only needed to reproduce its numbers to the last digit
-  // Called from the calling thread after each batch with (windows done, windows in all). Must not throw.
-  std::function<void(std::size_t done, std::size_t total)> progress;
-  // If set and *cancel becomes true, the call throws Error{kCancelled} within a batch.
+
+  // Answers to return, >= 1: 1 / 1 / 1. The best k are always the first k of the best k + 1 (kvasir, squad).
+  std::optional<int> top_k = {};
+
+  // Tokens of question, window of text and special tokens together, >= 1: min(model's limit, 384) for all.
+  // Beyond the model's limit: cut to it / an error if a window is longer / cut to it.
+  std::optional<int> max_seq_len = {};
+
+  // Tokens by which neighbouring windows OVERLAP, >= 0: min(max_seq_len / 2, 128) for all. As much as the
+  // room for text or more: reduced / an error / an error.
+  std::optional<int> doc_stride = {};
+
+  // Tokens of an answer, before widening to whole words, >= 1: 30 / 15 / 30.
+  std::optional<int> max_answer_len = {};
+
+  // "No answer" may be returned: an Answer with empty text.
+  bool handle_impossible_answer = false;
+
+  // kvasir, pipeline: widen answers to whole words.
+  bool align_to_words = true;
+
+  // squad: candidates kept per window and in all, >= 1.
+  int n_best_size = 20;
+
+  // squad: "no answer" wins if its score exceeds the best span's by more.
+  double null_score_diff_threshold = 0.0;
+
+  // Run padding through the model, as run_qa does by default. Slow, and only needed to reproduce its numbers.
+  bool pad_to_max_length = false;
+
+  // Called from the calling thread after each window with (windows done, windows in all). What it throws ends
+  // the call and reaches the caller.
+  std::function<void(std::size_t done, std::size_t total)> progress = {};
+
+  // If set and *cancel becomes true, the call throws Error{kCancelled} within a batch of about 1000 tokens.
   const std::atomic<bool>* cancel = nullptr;
 };
 
@@ -71,22 +99,35 @@ struct Range {
 };
 
 struct Answer {
-  std::string
-      text;  // exactly the document's bytes in [range.byte_start, range.byte_end); empty = "no answer"
-  double score = 0;  // kvasir: calibrated probability in [0, 1]; pipeline: its score, may exceed 1; squad:
-                     // softmax over the n best
-  Range range;       // within the document
-  std::size_t document = 0;  // index of the document among those passed
+  // Exactly the document's bytes in [range.byte_start, range.byte_end); empty = "no answer".
+  std::string text;
+
+  // kvasir: calibrated probability in [0, 1]; pipeline: its score, may exceed 1; squad: softmax over the
+  // n best.
+  double score = 0;
+
+  // Within the document. pipeline: an answer that begins at a literal [CLS] of the question may have an end
+  // before its start, as in the reference; its text is empty.
+  Range range;
+
+  // Index of the document among those passed.
+  std::size_t document = 0;
 };
 
 struct Result {
-  std::vector<Answer> answers;  // best first, at most top_k
-  double no_answer_score = 0;  // kvasir: probability that the documents hold no answer; pipeline: null score;
-                               // squad: score_diff = null score - score of the best non-empty span
-  std::size_t windows = 0;     // windows that went through the model
+  // Best first, at most top_k. squad: none where run_qa predicts its literal "empty" for want of a candidate.
+  std::vector<Answer> answers;
+
+  // kvasir: probability that the documents hold no answer; pipeline: null score; squad: score_diff = null
+  // score - score of the best non-empty span.
+  double no_answer_score = 0;
+
+  // Windows that went through the model.
+  std::size_t windows = 0;
 };
 
-// Text, tokenised once. Cheap to copy (shared, immutable).
+// Text, tokenised once. Cheap to copy (shared, immutable). A default-constructed one is empty and answers
+// nothing.
 class Document {
  public:
   Document();
@@ -114,32 +155,45 @@ struct Query {
 
 class Reader {
  public:
-  // Loads a Hugging Face model folder (config.json, tokenizer.json or vocab.txt, model.safetensors).
+  // Loads a Hugging Face model folder (config.json, tokenizer.json or vocab.txt, model.safetensors), and from
+  // it, if there is one, kvasir_reader.json: the calibration of this model's probabilities,
+  //   {"format_version": 1, "calibration": {"temperature": 1.0, "no_answer_bias": 0.0}}
   // Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor), kUnsupported (family or option).
   static Reader load(const std::filesystem::path& folder, const ReaderOptions& options = {});
 
-  // Tokenises a text. Throws kInvalidArgument for text that is empty or not valid UTF-8 (naming the byte
-  // offset), kResourceExhausted for more than 1 GiB.
+  // Tokenises a text. The name appears in error messages. Throws kInvalidArgument for text that is empty or
+  // not valid UTF-8 (naming the byte offset), kResourceExhausted for more than 1 GiB or than memory holds.
   Document prepare(std::string text, std::string name = {}) const;
 
   // Answers one question from one document, or from several as if they were one collection.
-  // Throws kInvalidArgument (empty question, option out of range, question too long for the window),
-  // kCancelled.
+  // Throws kInvalidArgument (empty question, option out of range, question too long for the window, document
+  // of another Reader), kUnsupported (padding that the tokenizer does not have), kFormat (weights that yield
+  // no finite logits), kCancelled.
   Result ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
   Result ask(std::string_view question, std::span<const Document> documents,
              const AskOptions& options = {}) const;
 
   // Answers many questions; windows of all of them share the model's batches. Results in the order of the
-  // queries. on_result (optional) receives each result as soon as it and all before it are complete.
-  std::vector<Result> ask_batch(std::span<const Query> queries, const AskOptions& options = {}) const;
+  // queries. on_result (optional) is called from the calling thread with each result as soon as it and all
+  // before it are complete; what it throws ends the call and reaches the caller. All queries are checked
+  // before the first one runs. Throws as ask; the message of a bad query begins with its index.
+  //
+  //   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
+  //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  //     std::cout << query << ": " << result.answers.at(0).text << '\n';
+  //   });
+  using OnResult = std::function<void(std::size_t query, const Result& result)>;
+  std::vector<Result> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
+                                const OnResult& on_result = {}) const;
 
-  int max_seq_len() const noexcept;  // the model's limit, in tokens
-  int threads() const noexcept;
+  int max_seq_len() const noexcept;            // the model's limit, in tokens
+  int threads() const noexcept;                // in use, the caller's included
   const char* isa() const noexcept;            // name of the instruction set in use
   const std::string& family() const noexcept;  // config.json's model_type: "bert", "distilbert"
 
  private:
   struct Impl;
+  explicit Reader(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<const Impl> impl_;
 };
 

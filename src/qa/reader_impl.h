@@ -1,0 +1,44 @@
+// What the handles of kvasir/reader.h hold.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/utf8.h"
+#include "kvasir/reader.h"
+#include "qa/span_decoder.h"
+#include "runtime/engine.h"
+#include "text/tokenizer.h"
+
+namespace kvasir {
+
+namespace qa {
+
+// A document: text that has been tokenised once. Immutable after Reader::prepare.
+struct PreparedText {
+  std::string text;
+  std::string name;
+  text::TokenizedText tokens;
+  base::OffsetMap offsets;      // of text
+  std::uint64_t reader_id = 0;  // the reader whose tokenizer made the tokens
+
+  PreparedText() = default;
+  PreparedText(const PreparedText&) = delete;  // offsets points into text
+  PreparedText& operator=(const PreparedText&) = delete;
+};
+
+// A loaded model with all that reading takes. Immutable.
+struct LoadedReader {
+  std::filesystem::path folder;
+  std::uint64_t id;  // unlike that of any other reader of this process
+  text::Tokenizer tokenizer;
+  runtime::Engine engine;
+  Calibration calibration;
+};
+
+}  // namespace qa
+
+struct Document::Impl : qa::PreparedText {};
+struct Reader::Impl : qa::LoadedReader {};
+
+}  // namespace kvasir
