@@ -47,17 +47,17 @@ void BertScanner::tokenize(std::string_view text, Piece piece, TokenSink& sink) 
     if (first == Kind::kLetter) {
       const std::size_t limit = std::min(piece.end, at + max_ascii_word_);
       std::size_t end = at;
-      std::uint64_t state = kHashSeed;
+      TokenKey key;
       for (; end < limit && kinds_[bytes[end]] == Kind::kLetter; ++end) {
         const std::uint8_t folded = folded_[bytes[end]];
         word[end - at] = static_cast<char>(folded);
-        state = hash_step(state, folded);
+        key.append(folded);
       }
       const Kind next = end == piece.end ? Kind::kSpace : kinds_[bytes[end]];
       if (next == Kind::kSpace || next == Kind::kPunctuation) {  // nothing else can belong to the word
         const std::string_view folded_word(word.data(), end - at);
         sink.next_word();
-        if (const std::int32_t id = vocabulary.find(state, {}, folded_word); id != kNoToken) {
+        if (const std::int32_t id = vocabulary.find(key, {}, folded_word); id != kNoToken) {
           sink.add(id, span(at, end));
         } else {
           tokens.clear();

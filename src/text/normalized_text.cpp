@@ -1,9 +1,18 @@
 #include "text/normalized_text.h"
 
 #include "base/utf8.h"
+#include "kvasir/error.h"
 #include "text/unicode_tables.h"
 
 namespace kvasir::text {
+
+namespace {
+
+// Unicode's own forms make a text at most 18 times as long (U+FDFA in NFKD); no replacement that means well
+// does more than a few of those. Short texts may have a long prefix.
+constexpr std::size_t kMaxGrowth = 100, kMaxGrowthOfShortTexts = 1 << 20;
+
+}  // namespace
 
 std::vector<char32_t> code_points(std::string_view text) {
   std::vector<char32_t> result;
@@ -16,7 +25,8 @@ std::vector<char32_t> code_points(std::string_view text) {
   return result;
 }
 
-NormalizedText::NormalizedText(std::string_view original, std::size_t shift) : text_(original) {
+NormalizedText::NormalizedText(std::string_view original, std::size_t shift)
+    : max_size_(original.size() * kMaxGrowth + kMaxGrowthOfShortTexts), text_(original) {
   origins_.reserve(original.size());
   for (std::size_t at = 0; at < original.size();) {
     const std::size_t length = base::decode_utf8(original, at).length;
@@ -100,6 +110,10 @@ void NormalizedText::replace(std::string_view pattern, std::string_view by) {
     // As the reference: the matched code points are deleted first, then the others inserted, so these carry
     // the span of the last deleted one.
     text.append(by);
+    if (text.size() > max_size_) {
+      throw Error(ErrorCode::kResourceExhausted, "normalizer: replacements make the text more than " +
+                                                     std::to_string(kMaxGrowth) + " times as long");
+    }
     origins.insert(origins.end(), by.size(), origins_[copied - 1]);
   }
   copy_until(text_.size());

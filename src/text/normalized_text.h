@@ -53,10 +53,12 @@ class NormalizedText {
   void strip(bool left, bool right);
   // Puts the string before a text that is not empty.
   void prepend(std::string_view prefix);
-  // Replaces every occurrence from the left; pattern must not be empty.
+  // Replaces every occurrence from the left; pattern must not be empty. Throws kResourceExhausted if the text
+  // grows beyond measure: a list of replacements can double it each time.
   void replace(std::string_view pattern, std::string_view by);
 
  private:
+  std::size_t max_size_;
   std::string text_;
   std::vector<ByteSpan> origins_;  // of each byte of text_
 };

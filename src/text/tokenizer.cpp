@@ -100,11 +100,12 @@ void Tokenizer::Impl::choose_scanner() {
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
   const fs::path json = folder / "tokenizer.json", vocabulary = folder / "vocab.txt";
-  const bool has_json = fs::exists(json);
-  if (!has_json && !fs::exists(vocabulary)) {
-    throw Error(ErrorCode::kNotFound,
-                folder.string() + (fs::is_directory(folder) ? ": holds neither tokenizer.json nor vocab.txt"
-                                                            : ": no such folder"));
+  std::error_code ignored;
+  const bool has_json = fs::exists(json, ignored);
+  if (!has_json && !fs::exists(vocabulary, ignored)) {
+    throw Error(ErrorCode::kNotFound, folder.string() + (fs::is_directory(folder, ignored)
+                                                             ? ": holds neither tokenizer.json nor vocab.txt"
+                                                             : ": no such folder"));
   }
   const TokenizerConfig config = load_tokenizer_config(folder, has_json ? "" : "BertTokenizer");
   auto impl = std::make_shared<Impl>();

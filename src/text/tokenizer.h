@@ -30,11 +30,14 @@ class Tokenizer {
  public:
   // Reads tokenizer.json, or vocab.txt with tokenizer_config.json (do_lower_case, strip_accents,
   // tokenize_chinese_chars; these also override the normaliser of a BERT tokenizer.json, as transformers 4
-  // does). Throws kNotFound, kFormat, kUnsupported.
+  // does, which takes their defaults where the file is silent: do_lower_case is true). Which class of
+  // tokenizer it is, tokenizer_config.json says, else config.json. Throws kNotFound, kIo, kFormat,
+  // kUnsupported.
   static Tokenizer load(const std::filesystem::path& folder);
 
-  // Text to tokens, no template. Precondition: well-formed UTF-8, at most 1 GiB. Memory beyond the result:
-  // O(longest word).
+  // Text to tokens, no template. Precondition: well-formed UTF-8. Memory beyond the result: O(longest word)
+  // if the parts are BERT's and every added token is sought in the text as it is, otherwise about 20 times
+  // the text. Throws kResourceExhausted for more than 1 GiB.
   TokenizedText tokenize(std::string_view text) const;
 
   // One text or a pair, in the template of the post-processor (or bare).

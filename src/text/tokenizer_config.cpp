@@ -61,7 +61,8 @@ struct ConfigFile {
   std::optional<base::JsonObject> object;
 
   explicit ConfigFile(const fs::path& path) {
-    if (!fs::exists(path)) return;
+    std::error_code ignored;
+    if (!fs::exists(path, ignored)) return;
     value = base::parse_json_file(path);
     object.emplace(value, path.string());
   }

@@ -24,16 +24,14 @@ void Vocabulary::insert(const VocabularyList::Entry& entry, Repeated repeated, c
   const auto fail = [&](const std::string& what) {
     throw Error(ErrorCode::kFormat, origin + ": token \"" + std::string(token) + "\" " + what);
   };
-  const std::uint64_t state = hash(token), mixed = mix(state);
+  const TokenKey key(token);
+  const std::uint64_t mixed = mix(key);
   std::size_t at = mixed >> shift_;
-  while (slots_[at].id != kNoToken) {
-    const Slot& other = slots_[at];
-    if (std::string_view(pool_.data() + other.offset, other.length) == token) break;
-    at = (at + 1) & mask_;
-  }
-  if (slots_[at].id != kNoToken) {
+  const auto id_at = [&] { return static_cast<std::int32_t>(slots_[at].id_and_length & kIdMask); };
+  while (slots_[at].id_and_length != kFree && this->token(id_at()) != token) at = (at + 1) & mask_;
+  if (slots_[at].id_and_length != kFree) {
     if (repeated == Repeated::kError) fail("is listed twice");
-    by_id_[static_cast<std::size_t>(slots_[at].id)] = {};
+    by_id_[static_cast<std::size_t>(id_at())] = {};
     --size_;
   }
   Text& text = by_id_[static_cast<std::size_t>(entry.id)];
@@ -42,8 +40,10 @@ void Vocabulary::insert(const VocabularyList::Entry& entry, Repeated repeated, c
          std::string(pool_.data() + text.offset, text.length) + "\" has already");
   }
   text = {entry.offset, entry.length};
-  slots_[at] = {static_cast<std::uint32_t>(mixed), entry.offset, entry.length, entry.id};
-  const std::size_t bit = (state ^ state >> 29) & ((std::size_t{1} << kFilterBits) - 1);
+  const std::uint32_t length = std::min(key.length_, kLongLength);
+  slots_[at] = {key.head_, static_cast<std::uint32_t>(mixed),
+                static_cast<std::uint32_t>(entry.id) | length << kIdBits};
+  const std::size_t bit = filter_bit(key);
   filter_[bit / 64] |= std::uint64_t{1} << (bit % 64);
   longest_ = std::max<std::size_t>(longest_, entry.length);
   ++size_;

@@ -1,6 +1,7 @@
 // Tokens and their ids, both ways.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -14,16 +15,27 @@ inline constexpr std::int32_t kNoToken = -1;
 // wish for memory.
 inline constexpr std::int32_t kMaxTokenId = 10'000'000;
 
-// Hash of a string that can be continued: hash(a + b) == hash(b, hash(a)). FNV-1a, 64 bits: one
-// multiplication a byte, so that the hashes of all beginnings of a word fall out of one pass.
-inline constexpr std::uint64_t kHashSeed = 0xCBF29CE484222325;
-constexpr std::uint64_t hash_step(std::uint64_t state, std::uint8_t byte) noexcept {
-  return (state ^ byte) * 0x100000001B3;
-}
-constexpr std::uint64_t hash(std::string_view text, std::uint64_t state = kHashSeed) noexcept {
-  for (const char c : text) state = hash_step(state, static_cast<std::uint8_t>(c));
-  return state;
-}
+// What a string is sought by: a hash, its first eight bytes and its length. Can be continued byte by byte, so
+// that the keys of all beginnings of a word fall out of one pass. Most tokens have at most eight bytes; for
+// those the key holds all of the string.
+class TokenKey {
+ public:
+  constexpr TokenKey() = default;
+  constexpr explicit TokenKey(std::string_view text) { append(text); }
+  constexpr void append(std::uint8_t byte) noexcept {
+    hash_ = (hash_ ^ byte) * 0x100000001B3;  // FNV-1a, 64 bits
+    if (length_ < sizeof head_) head_ |= std::uint64_t{byte} << (8 * length_);
+    ++length_;
+  }
+  constexpr void append(std::string_view text) noexcept {
+    for (const char c : text) append(static_cast<std::uint8_t>(c));
+  }
+
+ private:
+  friend class Vocabulary;
+  std::uint64_t hash_ = 0xCBF29CE484222325, head_ = 0;
+  std::uint32_t length_ = 0;
+};
 
 // Tokens in the order in which a file lists them.
 class VocabularyList {
@@ -55,21 +67,22 @@ class Vocabulary {
   // token.
   Vocabulary(VocabularyList list, Repeated repeated, const std::string& origin);
 
-  // Id of prefix + rest, or kNoToken. state = hash(prefix + rest).
-  std::int32_t find(std::uint64_t state, std::string_view prefix, std::string_view rest) const noexcept {
-    if (!possible(state)) return kNoToken;
-    const std::uint64_t mixed = mix(state);
-    const auto tag = static_cast<std::uint32_t>(mixed);
+  // Id of prefix + rest, or kNoToken. key = TokenKey(prefix + rest).
+  std::int32_t find(const TokenKey& key, std::string_view prefix, std::string_view rest) const noexcept {
+    if (!possible(key)) return kNoToken;
+    const std::uint64_t mixed = mix(key);
+    const std::uint32_t length = std::min(key.length_, kLongLength);
     for (std::size_t at = mixed >> shift_;; at = (at + 1) & mask_) {
       const Slot& slot = slots_[at];
-      if (slot.id == kNoToken) return kNoToken;
-      if (slot.tag == tag && slot.length == prefix.size() + rest.size()) {
-        const std::string_view token(pool_.data() + slot.offset, slot.length);
-        if (token.starts_with(prefix) && token.substr(prefix.size()) == rest) return slot.id;
+      if (slot.id_and_length == kFree) return kNoToken;
+      if (slot.head == key.head_ && slot.tag == static_cast<std::uint32_t>(mixed) &&
+          slot.id_and_length >> kIdBits == length) {
+        const auto id = static_cast<std::int32_t>(slot.id_and_length & kIdMask);
+        if (length <= sizeof slot.head || is_token(id, prefix, rest)) return id;
       }
     }
   }
-  std::int32_t find(std::string_view token) const noexcept { return find(hash(token), {}, token); }
+  std::int32_t find(std::string_view token) const noexcept { return find(TokenKey(token), {}, token); }
 
   std::string_view token(std::int32_t id) const noexcept;  // "" if there is none
   bool contains(std::int32_t id) const noexcept;
@@ -78,25 +91,37 @@ class Vocabulary {
   std::size_t longest() const noexcept { return longest_; }  // bytes of the longest token
 
  private:
+  // 16 bytes, so that a token of at most eight bytes costs one cache line.
   struct Slot {
-    std::uint32_t tag = 0, offset = 0, length = 0;
-    std::int32_t id = kNoToken;
+    std::uint64_t head = 0;
+    std::uint32_t tag = 0;
+    std::uint32_t id_and_length = kFree;  // id in the low 24 bits, min(length, kLongLength) in the high 8
   };
   struct Text {
     std::uint32_t offset = 0, length = kAbsent;
   };
-  static constexpr std::uint32_t kAbsent = 0xFFFFFFFF;
+  static constexpr std::uint32_t kAbsent = 0xFFFFFFFF, kFree = 0xFFFFFFFF, kLongLength = 0xFF;
+  static constexpr int kIdBits = 24;
+  static constexpr std::uint32_t kIdMask = (1U << kIdBits) - 1;
+  static_assert(kMaxTokenId < static_cast<std::int32_t>(kIdMask));  // so that no slot in use looks free
 
   // FNV's low bits are good, its high ones less so for short strings; the multiplication mends that.
-  static std::uint64_t mix(std::uint64_t state) noexcept {
-    return (state ^ state >> 32) * 0x9E3779B97F4A7C15;
+  static std::uint64_t mix(const TokenKey& key) noexcept {
+    return (key.hash_ ^ key.hash_ >> 32) * 0x9E3779B97F4A7C15;
   }
-  // One bit of 2^17 (16 KiB: stays in the first-level cache) for each token: refuses 4 of 5 strings that are
-  // no token without touching the megabyte of slots.
+  // One bit of 2^17 (16 KiB: stays in the first-level cache) for each token: of strings that are no token it
+  // refuses 4 of 5 without touching the slots.
   static constexpr int kFilterBits = 17;
-  bool possible(std::uint64_t state) const noexcept {
-    const std::size_t bit = (state ^ state >> 29) & ((std::size_t{1} << kFilterBits) - 1);
+  static std::size_t filter_bit(const TokenKey& key) noexcept {
+    return (key.hash_ ^ key.hash_ >> 29) & ((std::size_t{1} << kFilterBits) - 1);
+  }
+  bool possible(const TokenKey& key) const noexcept {
+    const std::size_t bit = filter_bit(key);
     return (filter_[bit / 64] >> (bit % 64) & 1) != 0;
+  }
+  bool is_token(std::int32_t id, std::string_view prefix, std::string_view rest) const noexcept {
+    const std::string_view text = token(id);
+    return text.size() == prefix.size() + rest.size() && text.starts_with(prefix) && text.ends_with(rest);
   }
   void insert(const VocabularyList::Entry& entry, Repeated repeated, const std::string& origin);
 

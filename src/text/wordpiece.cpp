@@ -24,7 +24,7 @@ std::size_t count_code_points(std::string_view text) noexcept {
 WordPiece::WordPiece(Vocabulary vocabulary, const WordPieceOptions& options, const std::string& origin)
     : vocabulary_(std::move(vocabulary)),
       prefix_(options.continuing_subword_prefix),
-      prefix_hash_(hash(prefix_)),
+      prefix_key_(prefix_),
       max_chars_(options.max_input_chars_per_word),
       unk_id_(vocabulary_.find(options.unk_token)) {
   if (unk_id_ == kNoToken) {
@@ -32,34 +32,27 @@ WordPiece::WordPiece(Vocabulary vocabulary, const WordPieceOptions& options, con
   }
 }
 
-WordPiece::Match WordPiece::longest_match(std::string_view prefix, std::uint64_t state,
+WordPiece::Match WordPiece::longest_match(std::string_view prefix, TokenKey key,
                                           std::string_view rest) const {
-  // Hashes of the beginnings of `rest` that end between code points, shortest first. A vocabulary's longest
-  // token rarely has more than 64 bytes; where it has, beginnings beyond that are tried first, one by one.
-  std::array<std::uint64_t, 64> states;
-  std::array<std::uint8_t, 64> ends;
-  std::size_t count = 0;
-  const std::size_t limit = std::min(rest.size(), vocabulary_.longest());
-  const auto ends_code_point = [&](std::size_t end) {
-    return end == rest.size() || !continues_code_point(rest[end]);
+  // The beginnings of `rest` that end between code points and are no longer than any token, shortest first.
+  struct Head {
+    TokenKey key;
+    std::size_t length;
   };
-  for (std::size_t end = limit; end > states.size(); --end) {
-    if (!ends_code_point(end)) continue;
-    const std::string_view head = rest.substr(0, end);
-    if (const std::int32_t id = vocabulary_.find(hash(head, state), prefix, head); id != kNoToken) {
-      return {id, end};
-    }
-  }
-  for (std::size_t end = 1; end <= std::min(limit, states.size()); ++end) {
-    state = hash_step(state, static_cast<std::uint8_t>(rest[end - 1]));
-    if (!ends_code_point(end)) continue;
-    states[count] = state;
-    ends[count++] = static_cast<std::uint8_t>(end);
+  std::array<Head, 64> short_heads;  // BERT's longest token has 18 bytes
+  std::vector<Head> long_heads;
+  const std::size_t limit = std::min(rest.size(), vocabulary_.longest());
+  if (limit > short_heads.size()) long_heads.resize(limit);
+  Head* const heads = long_heads.empty() ? short_heads.data() : long_heads.data();
+  std::size_t count = 0;
+  for (std::size_t length = 1; length <= limit; ++length) {
+    key.append(static_cast<std::uint8_t>(rest[length - 1]));
+    if (length == rest.size() || !continues_code_point(rest[length])) heads[count++] = {key, length};
   }
   while (count > 0) {
-    --count;
-    const std::int32_t id = vocabulary_.find(states[count], prefix, rest.substr(0, ends[count]));
-    if (id != kNoToken) return {id, ends[count]};
+    const auto& [head_key, length] = heads[--count];
+    const std::int32_t id = vocabulary_.find(head_key, prefix, rest.substr(0, length));
+    if (id != kNoToken) return {id, length};
   }
   return {kNoToken, 0};
 }
@@ -75,8 +68,8 @@ void WordPiece::tokenize(std::string_view word, std::vector<WordToken>& tokens) 
 void WordPiece::tokenize_short(std::string_view word, std::vector<WordToken>& tokens) const {
   const std::size_t first = tokens.size();
   for (std::size_t begin = 0; begin < word.size();) {
-    const Match match = begin == 0 ? longest_match({}, kHashSeed, word)
-                                   : longest_match(prefix_, prefix_hash_, word.substr(begin));
+    const Match match =
+        begin == 0 ? longest_match({}, {}, word) : longest_match(prefix_, prefix_key_, word.substr(begin));
     if (match.id == kNoToken) {
       tokens.resize(first, {});
       tokens.push_back({unk_id_, 0, static_cast<std::uint32_t>(word.size())});

@@ -38,11 +38,11 @@ class WordPiece : public Model {
     std::int32_t id;
     std::size_t length;
   };
-  Match longest_match(std::string_view prefix, std::uint64_t state, std::string_view rest) const;
+  Match longest_match(std::string_view prefix, TokenKey key, std::string_view rest) const;
 
   Vocabulary vocabulary_;
   std::string prefix_;
-  std::uint64_t prefix_hash_;
+  TokenKey prefix_key_;
   std::size_t max_chars_;
   std::int32_t unk_id_;
 };
