@@ -1,4 +1,5 @@
 #include <array>
+#include <numeric>
 
 #include "kernels/scalar/scalar.h"
 #include "kernels/tables.h"
@@ -11,8 +12,9 @@ namespace {
 constexpr std::size_t kChains = 32;
 
 double multiply_adds(std::size_t rounds) noexcept {
-  std::array<float, kChains> sums{};
-  volatile float input = 0.5F;  // unknown to the compiler, so that it cannot fold the loop
+  std::array<float, kChains> sums;
+  std::iota(sums.begin(), sums.end(), 0.0F);  // different, lest the compiler takes them for one
+  volatile float input = 0.5F;                // unknown to the compiler, so that it cannot fold the loop
   const float a = input;
   for (std::size_t round = 0; round < rounds; ++round) {
     for (float& sum : sums) sum = sum * a + a;

@@ -11,6 +11,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/vector/elementwise.h"
+#include "kernels/vector/lanes.h"
 #include "kernels/vector/pack.h"
 #include "kernels/vector/tile.h"
 
@@ -101,8 +102,8 @@ struct Attention {
     const Vec scale = S::set(call.scale);
     for (std::size_t r = 0; r < rows; ++r) {
       const float* from = call.q + (row + r) * call.q_stride;
-      Elementwise<S>::for_vectors(call.head_dim, [&](std::size_t d, typename S::Mask m) {
-        S::store(q + r * layout.head_dim + d, S::mul(S::load(from + d, m), scale), m);
+      for_vectors<S>(call.head_dim, [&](std::size_t d, auto m) {
+        store<S>(q + r * layout.head_dim + d, S::mul(load<S>(from + d, m), scale), m);
       });
     }
   }
@@ -115,10 +116,10 @@ struct Attention {
   };
   static void blend(const Blend& b, std::size_t count, float* out) noexcept {
     const Vec decay = S::set(b.decay), scale = S::set(b.scale);
-    Elementwise<S>::for_vectors(count, [&](std::size_t d, typename S::Mask m) {
-      Vec x = S::load(b.now + d, m);
-      if (b.before != nullptr) x = S::fma(S::load(b.before + d, m), decay, x);
-      S::store(out + d, S::mul(x, scale), m);
+    for_vectors<S>(count, [&](std::size_t d, auto m) {
+      Vec x = load<S>(b.now + d, m);
+      if (b.before != nullptr) x = S::fma(load<S>(b.before + d, m), decay, x);
+      store<S>(out + d, S::mul(x, scale), m);
     });
   }
 
@@ -135,6 +136,7 @@ struct Attention {
     load_queries(call, layout, row, rows, scratch + layout.q);
     multiply_panels({.a = scratch + layout.q,
                      .b = scratch + layout.k,
+                     .next = nullptr,
                      .out = scores,
                      .lda = layout.head_dim,
                      .panel_stride = call.head_dim * kPanelColumns,
@@ -160,6 +162,7 @@ struct Attention {
     }
     multiply_panels({.a = scores,
                      .b = scratch + layout.v,
+                     .next = nullptr,
                      .out = products,
                      .lda = layout.score_stride,
                      .panel_stride = block.keys * kPanelColumns,

@@ -7,6 +7,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/vector/activation.h"
+#include "kernels/vector/lanes.h"
 #include "kernels/vector/math.h"
 #include "kernels/vector/tile.h"
 
@@ -15,16 +16,6 @@ namespace kvasir::kernels {
 template <class S>
 struct Elementwise {
   using Vec = typename S::Vec;
-  using Mask = typename S::Mask;
-
-  // Calls f(i, mask) for the vectors that start at i = 0, kLanes, …; the mask covers what is left of count.
-  template <class F>
-  static void for_vectors(std::size_t count, const F& f) noexcept {
-    const Mask all = S::first(S::kLanes);
-    std::size_t i = 0;
-    for (; i + S::kLanes <= count; i += S::kLanes) f(i, all);
-    if (i < count) f(i, S::first(count - i));
-  }
 
   // merge(step(…step(init, i, mask)…), …) over the vectors of [0, count), in four chains so that their
   // latency overlaps.
@@ -33,7 +24,7 @@ struct Elementwise {
     constexpr std::size_t kChains = 4;
     Vec chain[kChains];
     unroll<kChains>([&](auto u) { chain[u] = init; });
-    const Mask all = S::first(S::kLanes);
+    const AllLanes<S> all;
     std::size_t i = 0;
     for (; i + kChains * S::kLanes <= count; i += kChains * S::kLanes) {
       unroll<kChains>([&](auto u) { chain[u] = step(chain[u], i + u * S::kLanes, all); });
@@ -50,31 +41,32 @@ struct Elementwise {
   static void activate(Activation activation, float* x, std::size_t count) noexcept {
     if (activation == Activation::kNone) return;
     with_activation<S>(activation, [&](const auto& f) {
-      for_vectors(count, [&](std::size_t i, Mask m) { S::store(x + i, f(S::load(x + i, m)), m); });
+      for_vectors<S>(count, [&](std::size_t i, auto m) { store<S>(x + i, f(load<S>(x + i, m)), m); });
     });
   }
 
   static float maximum(const float* x, std::size_t count) noexcept {
     return S::max(reduce(
         count, S::set(x[0]),
-        [&](Vec max, std::size_t i, Mask m) { return S::select(m, S::max(max, S::load(x + i, m)), max); },
+        [&](Vec max, std::size_t i, auto m) { return select<S>(m, S::max(max, load<S>(x + i, m)), max); },
         [](Vec a, Vec b) { return S::max(a, b); }));
   }
 
   // x := e^(x - max); returns the sum.
   static float exponentials(float* x, std::size_t count, float max) noexcept {
     const Vec shift = S::set(max);
-    return sum(count, [&](Vec sum, std::size_t i, Mask m) {
-      const Vec e = exp<S>(S::sub(S::load(x + i, m), shift));
-      S::store(x + i, e, m);
-      return S::select(m, S::add(sum, e), sum);
+    return sum(count, [&](Vec sum, std::size_t i, auto m) {
+      const Vec e = exp<S>(S::sub(load<S>(x + i, m), shift));
+      store<S>(x + i, e, m);
+      return select<S>(m, S::add(sum, e), sum);
     });
   }
 
   static void softmax(float* x, std::size_t count) noexcept {
     assert(count >= 1);
     const Vec scale = S::set(1 / exponentials(x, count, maximum(x, count)));
-    for_vectors(count, [&](std::size_t i, Mask m) { S::store(x + i, S::mul(S::load(x + i, m), scale), m); });
+    for_vectors<S>(count,
+                   [&](std::size_t i, auto m) { store<S>(x + i, S::mul(load<S>(x + i, m), scale), m); });
   }
 
   static void layer_norm(const LayerNormCall& call) noexcept {
@@ -85,16 +77,16 @@ struct Elementwise {
       const float* x = call.x + row * columns;
       float* y = call.y + row * columns;
       const float total =
-          sum(columns, [&](Vec a, std::size_t j, Mask m) { return S::add(a, S::load(x + j, m)); });
+          sum(columns, [&](Vec a, std::size_t j, auto m) { return S::add(a, load<S>(x + j, m)); });
       const Vec mean = S::set(total * scale);
-      const float squares = sum(columns, [&](Vec a, std::size_t j, Mask m) {
-        const Vec d = S::sub(S::load(x + j, m), mean);
-        return S::select(m, S::fma(d, d, a), a);
+      const float squares = sum(columns, [&](Vec a, std::size_t j, auto m) {
+        const Vec d = S::sub(load<S>(x + j, m), mean);
+        return select<S>(m, S::fma(d, d, a), a);
       });
       const Vec inverse = S::div(S::set(1.0F), S::sqrt(S::set(squares * scale + call.epsilon)));
-      for_vectors(columns, [&](std::size_t j, Mask m) {
-        const Vec d = S::mul(S::sub(S::load(x + j, m), mean), inverse);
-        S::store(y + j, S::fma(d, S::load(call.weight + j, m), S::load(call.bias + j, m)), m);
+      for_vectors<S>(columns, [&](std::size_t j, auto m) {
+        const Vec d = S::mul(S::sub(load<S>(x + j, m), mean), inverse);
+        store<S>(y + j, S::fma(d, load<S>(call.weight + j, m), load<S>(call.bias + j, m)), m);
       });
     }
   }
@@ -102,7 +94,7 @@ struct Elementwise {
   static bool all_finite(const float* x, std::size_t count) noexcept {
     // x · 0 is 0 for finite x and NaN for others, and NaN stays in a sum.
     return sum(count,
-               [&](Vec a, std::size_t i, Mask m) { return S::fma(S::load(x + i, m), S::zero(), a); }) == 0;
+               [&](Vec a, std::size_t i, auto m) { return S::fma(load<S>(x + i, m), S::zero(), a); }) == 0;
   }
 
   static void convert_half(const void* half, float* out, std::size_t count) noexcept {

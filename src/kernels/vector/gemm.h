@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/vector/activation.h"
+#include "kernels/vector/lanes.h"
 #include "kernels/vector/tile.h"
 
 namespace kvasir::kernels {
@@ -27,18 +28,18 @@ struct Gemm {
   static void finish(const GemmCall& call, const Place& place, const float* sums,
                      std::size_t width) noexcept {
     with_activation<S>(call.activation, [&](const auto& activation) {
-      for (std::size_t j = 0; j < place.columns; j += S::kLanes) {
-        const std::size_t left = place.columns - j;
-        const typename S::Mask mask = S::first(left < S::kLanes ? left : S::kLanes);
+      for_vectors<S>(place.columns, [&](std::size_t j, auto lanes) {
         const std::size_t column = place.column + j;
-        const typename S::Vec bias = call.bias == nullptr ? S::zero() : S::load(call.bias + column, mask);
+        const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);
         for (std::size_t r = 0; r < place.rows; ++r) {
           const std::size_t row = place.row + r;
           typename S::Vec x = activation(S::add(S::load(sums + r * width + j), bias));
-          if (call.residual != nullptr) x = S::add(x, S::load(call.residual + row * call.ldr + column, mask));
-          S::store(call.c + row * call.ldc + column, x, mask);
+          if (call.residual != nullptr) {
+            x = S::add(x, load<S>(call.residual + row * call.ldr + column, lanes));
+          }
+          store<S>(call.c + row * call.ldc + column, x, lanes);
         }
-      }
+      });
     });
   }
 
@@ -55,11 +56,15 @@ struct Gemm {
     for (; panel + P <= block.panel_end; panel += P) {
       const std::size_t column = panel * kPanelColumns;
       const std::size_t columns = call.b->n - column < kWidth ? call.b->n - column : kWidth;
+      // The last tile of a group fetches the next group into L2, so that its first tile does not wait for it.
+      // Few rows do nothing but read B, as fast as the memory can: there it only costs.
+      const bool fetch = Most == S::kTileRows && panel + 2 * P <= block.panel_end;
       for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, give or take a row
         const std::size_t row = block.row_begin + rows * t / tiles;
         const std::size_t height = block.row_begin + rows * (t + 1) / tiles - row;
         tile_rows<S, Most, P>(height, {.a = call.a + row * call.lda,
                                        .b = call.b->panel(panel),
+                                       .next = fetch && t + 1 == tiles ? call.b->panel(panel + P) : nullptr,
                                        .out = sums,
                                        .lda = call.lda,
                                        .panel_stride = k * kPanelColumns,

@@ -50,14 +50,24 @@ struct RowPointers {
   }
 };
 
+// Where the operands of a tile lie, and where its sums go.
+struct TileCall {
+  const float* a;     // first row; rows lda floats apart
+  const float* b;     // first panel; panels panel_stride floats apart
+  const float* next;  // as many panels to fetch into L2 meanwhile, or null
+  float* out;         // whole panels, rows out_stride floats apart
+  std::size_t lda, panel_stride, k, out_stride;
+};
+
 // sums[r][v] = Σ_k a[r · lda + k] · B[k][v], one chain of fused multiply-adds per element in the order of k.
-template <class S, std::size_t R, std::size_t V>
-inline __attribute__((always_inline)) void multiply(const float* a, std::size_t lda, const float* b,
-                                                    std::size_t panel_stride, std::size_t k,
+template <class S, std::size_t R, std::size_t V, bool kPrefetch>
+inline __attribute__((always_inline)) void multiply(const TileCall& call,
                                                     typename S::Vec (&sums)[R][V]) noexcept {
-  unroll<R>([&](auto r) { unroll<V>([&](auto v) { sums[r][v] = S::zero(); }); });
-  RowPointers<S, R> rows(a, lda);
-  for (std::size_t kk = 0; kk < k; ++kk) {
+  RowPointers<S, R> rows(call.a, call.lda);
+  const float* b = call.b;
+  const float* next = call.next;
+  const std::size_t panel_stride = call.panel_stride;
+  for (std::size_t kk = 0; kk < call.k; ++kk) {
     if constexpr (R < V) {  // keep in registers what is fewer: the row's elements …
       typename S::Vec x[R];
       unroll<R>([&](auto r) { x[r] = S::set(rows.at(r)); });
@@ -73,27 +83,29 @@ inline __attribute__((always_inline)) void multiply(const float* a, std::size_t 
         unroll<V>([&](auto v) { sums[r][v] = S::fma(x, column[v], sums[r][v]); });
       });
     }
+    if constexpr (kPrefetch) {
+      unroll<V * S::kLanes / kPanelColumns>(
+          [&](auto p) { __builtin_prefetch(next + p * panel_stride, 0, 2); });
+      next += kPanelColumns;
+    }
     rows.next();
     b += kPanelColumns;
   }
 }
-
-// Where the operands of a tile lie, and where its sums go.
-struct TileCall {
-  const float* a;  // first row; rows lda floats apart
-  const float* b;  // first panel; panels panel_stride floats apart
-  float* out;      // whole panels, rows out_stride floats apart
-  std::size_t lda, panel_stride, k, out_stride;
-};
 
 // A tile of R rows times P panels.
 template <class S, std::size_t R, std::size_t P>
 void tile(const TileCall& call) noexcept {
   constexpr std::size_t kVectors = P * kPanelColumns / S::kLanes;
   typename S::Vec sums[R][kVectors];
-  multiply<S, R, kVectors>(call.a, call.lda, call.b, call.panel_stride, call.k, sums);
   float* out = call.out;
   const std::size_t stride = call.out_stride;
+  unroll<R>([&](auto r) { unroll<kVectors>([&](auto v) { sums[r][v] = S::zero(); }); });
+  if (call.next == nullptr) {
+    multiply<S, R, kVectors, false>(call, sums);
+  } else {
+    multiply<S, R, kVectors, true>(call, sums);
+  }
   unroll<R>([&](auto r) {
     unroll<kVectors>([&](auto v) { S::store(out + r * stride + v * S::kLanes, sums[r][v]); });
   });
