@@ -1,0 +1,77 @@
+// kvasir_latency MODEL [THREADS [ISA]]: forward passes on demand, for bench/rivals, which asks us and the rivals by turns.
+//
+// Reads "run BATCH TOKENS REPEATS" from standard input; runs that batch of full sequences once unmeasured and REPEATS times
+// measured; writes the milliseconds of each and two logits, which show that everybody computed the same thing.
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "kvasir/error.h"
+#include "runtime/engine.h"
+
+namespace {
+
+using namespace kvasir;
+
+// The input that bench/rivals/worker.py gives to the rivals too.
+std::int32_t token(std::size_t sequence, std::size_t position) {
+  return static_cast<std::int32_t>(1000 + (sequence * 7919 + position * 104729) % 20000);
+}
+
+std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t tokens, int repeats) {
+  std::vector<std::vector<std::int32_t>> ids(batch, std::vector<std::int32_t>(tokens));
+  std::vector<runtime::Sequence> sequences(batch);
+  for (std::size_t s = 0; s < batch; ++s) {
+    for (std::size_t i = 0; i < tokens; ++i) ids[s][i] = token(s, i);
+    sequences[s].input_ids = ids[s];
+  }
+  float first = 0, last = 0;
+  const auto consume = [&](std::size_t, std::span<const float> start, std::span<const float> end) {
+    first = start.front();
+    last = end.back();
+  };
+  std::ostringstream line;
+  engine.qa_logits(sequences, consume);
+  for (int i = 0; i < repeats; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    engine.qa_logits(sequences, consume);
+    line << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count()
+         << ' ';
+  }
+  line << "| " << first << ' ' << last;
+  return line.str();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2 || argc > 4) {
+    std::cerr << "usage: kvasir_latency MODEL [THREADS [ISA]], commands \"run BATCH TOKENS REPEATS\" on standard "
+                 "input\n";
+    return 2;
+  }
+  try {
+    runtime::EngineOptions options;
+    if (argc > 2) options.threads = std::atoi(argv[2]);
+    if (argc > 3) options.isa = base::parse_isa(argv[3]);
+    const auto engine = runtime::Engine::load(argv[1], options);
+    std::cout << "ready kvasir " << base::isa_name(engine.isa()) << ' ' << engine.threads() << " threads\n"
+              << std::flush;
+    std::string word;
+    std::size_t batch = 0, tokens = 0;
+    int repeats = 0;
+    while (std::cin >> word >> batch >> tokens >> repeats && word == "run") {
+      std::cout << run(engine, batch, tokens, repeats) << '\n' << std::flush;
+    }
+  } catch (const std::exception& error) {
+    std::cerr << "kvasir_latency: " << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
