@@ -1,7 +1,9 @@
-// kvasir_latency MODEL [THREADS [ISA]]: forward passes on demand, for bench/rivals, which asks us and the rivals by turns.
+// kvasir_latency MODEL [THREADS [ISA]]: forward passes on demand, for bench/rivals, which asks us and the
+// rivals by turns.
 //
-// Reads "run BATCH TOKENS REPEATS" from standard input; runs that batch of full sequences once unmeasured and REPEATS times
-// measured; writes the milliseconds of each and two logits, which show that everybody computed the same thing.
+// Reads "run BATCH TOKENS REPEATS" from standard input; runs that batch of full sequences once unmeasured and
+// REPEATS times measured; writes the milliseconds of each and two logits, which show that everybody computed
+// the same thing.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -52,8 +54,9 @@ std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t to
 
 int main(int argc, char** argv) {
   if (argc < 2 || argc > 4) {
-    std::cerr << "usage: kvasir_latency MODEL [THREADS [ISA]], commands \"run BATCH TOKENS REPEATS\" on standard "
-                 "input\n";
+    std::cerr
+        << "usage: kvasir_latency MODEL [THREADS [ISA]], commands \"run BATCH TOKENS REPEATS\" on standard "
+           "input\n";
     return 2;
   }
   try {

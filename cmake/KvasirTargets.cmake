@@ -10,7 +10,7 @@ target_compile_options(kvasir_flags INTERFACE
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
   target_compile_options(kvasir_flags INTERFACE -Werror)
 else()
-  target_compile_options(kvasir_flags INTERFACE -Wno-string-conversion)
+  target_compile_options(kvasir_flags INTERFACE -Wno-string-conversion -Wno-unknown-warning-option)
 endif()
 if(KVASIR_SANITIZE)
   target_compile_options(kvasir_flags INTERFACE -fsanitize=${KVASIR_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
