@@ -170,6 +170,7 @@ bool is_word_char(char32_t c) noexcept {
 }
 
 bool is_space(char32_t c) noexcept {
+  if (c < 0x80) return c == ' ' || (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x1F);
   return contains(kSpaces, c);
 }
 

@@ -48,10 +48,17 @@ constexpr char32_t kZeroWidthJoiner = 0x200D;
 // Marks that stack the next consonant below the last one.
 constexpr char32_t kKhmerCoeng = 0x17D2, kMyanmarVirama = 0x1039;
 
-Kind kind_of(char32_t c) noexcept {
-  if (c == '\'' || c == 0x2019 || c == 0xFF07) return Kind::kApostrophe;
+Kind kind_of_ascii(char32_t c) noexcept {
+  if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_') return Kind::kLetter;
+  if (c >= '0' && c <= '9') return Kind::kDigit;
+  if (c == '\'') return Kind::kApostrophe;
   if (c == '.' || c == ',') return Kind::kPoint;
-  if (c == '_') return Kind::kLetter;
+  return is_space(c) ? Kind::kSpace : Kind::kOther;
+}
+
+Kind kind_of(char32_t c) noexcept {
+  if (c < 0x80) return kind_of_ascii(c);
+  if (c == 0x2019 || c == 0xFF07) return Kind::kApostrophe;
   if (is_space(c)) return Kind::kSpace;
   // Invisible characters inside words: soft hyphen, zero-width (non-)joiner, word joiner; skin tones of
   // emoji.
@@ -62,6 +69,7 @@ Kind kind_of(char32_t c) noexcept {
   if (general == CharClass::kMark) return Kind::kMark;
   // Digits are digits in Thai too; Han numerals are words.
   if (general == CharClass::kNumber && (c < 0x2E80 || c > 0xA4CF)) return Kind::kDigit;
+  if (c < kUnspacedBlocks.front().first) return Kind::kLetter;
   const bool unspaced = std::any_of(kUnspacedBlocks.begin(), kUnspacedBlocks.end(),
                                     [c](const CodeRange& r) { return c >= r.first && c <= r.last; });
   return unspaced ? Kind::kUnspaced : Kind::kLetter;

@@ -1,6 +1,7 @@
 // The kvasir decoder against the definition in its head, summed without any cleverness.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <map>
 #include <random>
@@ -110,14 +111,20 @@ Decoded decode(std::span<const Scene> scenes, const AskOptions& options,
   return decoder->finish();
 }
 
+using Place = std::array<std::size_t, 3>;  // context, bytes
+
+Place place_of(const DecodedAnswer& answer) {
+  return {answer.context_index, answer.byte_begin, answer.byte_end};
+}
+
 struct Exact {
   double no_answer = 0;
-  std::map<std::array<std::size_t, 3>, double> answers;  // by context and bytes
+  std::map<Place, double> answers;
 };
 
 Exact exact(std::span<const Scene> scenes, std::size_t max_answer_len, const Calibration& calibration) {
   long double z = std::exp(static_cast<long double>(calibration.no_answer_bias));
-  std::map<std::array<std::size_t, 3>, long double> weights;
+  std::map<Place, long double> weights;
   for (std::size_t c = 0; c < scenes.size(); ++c) {
     const Scene& scene = scenes[c];
     for (std::size_t i = 0; i < scene.tokens.size(); ++i) {
@@ -155,11 +162,16 @@ TEST(DecodeKvasir, ProbabilitiesEqualTheDefinition) {
       EXPECT_NEAR(answer.score,
                   expected.answers.at({answer.context_index, answer.byte_begin, answer.byte_end}), 1e-12);
     }
-    const auto best = std::max_element(expected.answers.begin(), expected.answers.end(),
-                                       [](const auto& a, const auto& b) { return a.second < b.second; });
-    EXPECT_EQ(best->first[0], decoded.answers[0].context_index);
-    EXPECT_EQ(best->first[1], decoded.answers[0].byte_begin);
-    EXPECT_EQ(best->first[2], decoded.answers[0].byte_end);
+    // The best of all, and the best beside it.
+    const auto less = [](const auto& a, const auto& b) { return a.second < b.second; };
+    const auto best = std::max_element(expected.answers.begin(), expected.answers.end(), less)->first;
+    EXPECT_EQ(place_of(decoded.answers[0]), best);
+    std::map<Place, double> beside = expected.answers;
+    std::erase_if(beside, [&](const auto& answer) {
+      const Place& place = answer.first;
+      return place[0] == best[0] && place[1] < best[2] && best[1] < place[2];
+    });
+    EXPECT_EQ(place_of(decoded.answers[1]), std::max_element(beside.begin(), beside.end(), less)->first);
   }
 }
 
@@ -191,7 +203,6 @@ TEST(DecodeKvasir, SpansOfOneWordAddUp) {
   AskOptions options;
   options.top_k = 5;
   const Decoded decoded = decode(scenes, options);
-  // All of an answer's spans count, though only the 128 best of 465 are followed.
   for (const DecodedAnswer& answer : decoded.answers) {
     EXPECT_NEAR(answer.score, expected.answers.at({0, answer.byte_begin, answer.byte_end}), 1e-12);
     EXPECT_EQ(answer.byte_begin % 4, 0U);
@@ -207,7 +218,7 @@ TEST(DecodeKvasir, ExtremeLogitsStayFinite) {
     options.max_answer_len = 3;  // the best start and the best end are no span
     options.handle_impossible_answer = true;
     const Decoded decoded = decode(scenes, options);
-    ASSERT_EQ(decoded.answers.size(), 10U);
+    ASSERT_GT(decoded.answers.size(), 1U);
     double sum = 0;
     for (const DecodedAnswer& answer : decoded.answers) {
       ASSERT_TRUE(std::isfinite(answer.score));
