@@ -1,0 +1,145 @@
+#include "answer_view.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "json_output.h"
+#include "text/sentences.h"
+#include "wrap.h"
+
+namespace kvasir::cli {
+
+namespace {
+
+void append_answer(std::string& out, const Asked& asked, const Answer& answer) {
+  out += "{\"answer\":";
+  append_json_string(out, answer.text);
+  out += ",\"score\":";
+  append_json_number(out, answer.score);
+  out += ",\"start\":";
+  append_json_integer(out, static_cast<std::int64_t>(answer.range.start));
+  out += ",\"end\":";
+  append_json_integer(out, static_cast<std::int64_t>(answer.range.end));
+  out += ",\"file\":";
+  const TextSource& source = asked.sources[answer.document];
+  if (source.kind == TextSource::Kind::kCommandLine) {
+    out += "null";
+  } else {
+    append_json_string(out, source.path);
+  }
+  out += '}';
+}
+
+}  // namespace
+
+void append_json_result(std::string& out, const Asked& asked, const Result& result) {
+  out += "{\"question\":";
+  append_json_string(out, asked.question);
+  out += ",\"answers\":[";
+  for (std::size_t i = 0; i < result.answers.size(); ++i) {
+    if (i > 0) out += ',';
+    append_answer(out, asked, result.answers[i]);
+  }
+  out += "],\"no_answer_score\":";
+  append_json_number(out, result.no_answer_score);
+  out += ",\"windows\":";
+  append_json_integer(out, static_cast<std::int64_t>(result.windows));
+  out += "}\n";
+}
+
+namespace {
+
+// A probability as people say it: no false precision at the ends.
+std::string percent(double probability) {
+  const double value = probability * 100;
+  if (value < 1) return "<1 %";
+  if (value > 99 && value < 100) return ">99 %";
+  return std::to_string(static_cast<int>(std::lround(value))) + " %";
+}
+
+std::string confidence(Decode decode, double score) {
+  if (decode == Decode::kKvasir) return percent(score);
+  char text[32];
+  std::snprintf(text, sizeof text, "score %.3g", score);
+  return text;
+}
+
+std::string styled(std::string_view text, std::string_view style, std::string_view reset) {
+  return std::string(style) + std::string(text) + std::string(reset);
+}
+
+// The sentence around the answer on one line, and where the answer lies in it.
+struct Quotation {
+  std::string text;
+  std::size_t mark_begin = 0, mark_end = 0;
+};
+
+Quotation quote(std::string_view document, const Range& range) {
+  const text::SentenceSpan span = text::sentence_around(document, range.byte_start, range.byte_end);
+  const auto part = [&](std::size_t begin, std::size_t end) {
+    return printable(document.substr(begin, end - begin));
+  };
+  Quotation quotation;
+  if (span.cut_begin) quotation.text = "… ";
+  quotation.text += part(span.begin, range.byte_start);
+  quotation.mark_begin = quotation.text.size();
+  quotation.text += part(range.byte_start, range.byte_end);
+  quotation.mark_end = quotation.text.size();
+  quotation.text += part(range.byte_end, span.end);
+  if (span.cut_end) quotation.text += " …";
+  return quotation;
+}
+
+std::string location(const TextSource& source, std::string_view document, const Range& range) {
+  const std::string line = std::to_string(text::line_of(document, range.byte_start));
+  switch (source.kind) {
+    case TextSource::Kind::kFile:
+      return source.path + ":" + line;
+    case TextSource::Kind::kStandardInput:
+      return "(standard input):" + line;
+    case TextSource::Kind::kCommandLine:
+      break;
+  }
+  return "";
+}
+
+void append_answer_view(std::string& out, const Asked& asked, const Answer& answer,
+                        const ViewOptions& options) {
+  const Style& style = options.style;
+  const std::string score =
+      styled("(" + confidence(asked.decode, answer.score) + ")", style.dim, style.reset);
+  if (answer.text.empty()) {
+    out += styled("No answer in the text", style.warning, style.reset) + "  " + score + '\n';
+    return;
+  }
+  const std::string_view document = asked.documents[answer.document].text();
+  out += styled(printable(answer.text), style.answer, style.reset) + "  " + score + '\n';
+  const Quotation quotation = quote(document, answer.range);
+  out += wrap(quotation.text, style,
+              {.width = options.width, .mark_begin = quotation.mark_begin, .mark_end = quotation.mark_end});
+  const std::string where = location(asked.sources[answer.document], document, answer.range);
+  if (!where.empty()) out += "  " + styled(printable(where), style.dim, style.reset) + '\n';
+}
+
+}  // namespace
+
+void append_human_result(std::string& out, const Asked& asked, const Result& result,
+                         const ViewOptions& options) {
+  if (result.answers.empty()) {
+    out += styled("No answer in the text", options.style.warning, options.style.reset) + '\n';
+    return;
+  }
+  const Answer& best = result.answers.front();
+  if (asked.decode == Decode::kKvasir && !best.text.empty() && result.no_answer_score > best.score) {
+    out +=
+        styled("Probably not answered here (no answer: " + percent(result.no_answer_score) + "). Best guess:",
+               options.style.warning, options.style.reset) +
+        '\n';
+  }
+  for (std::size_t i = 0; i < result.answers.size(); ++i) {
+    if (result.answers.size() > 1) out += std::to_string(i + 1) + ". ";
+    append_answer_view(out, asked, result.answers[i], options);
+  }
+}
+
+}  // namespace kvasir::cli

@@ -1,0 +1,334 @@
+// kvasir bench: how fast this machine runs kvasir, and what share of what it could do that is.
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "command.h"
+#include "interrupt.h"
+#include "json_output.h"
+#include "kernels/kernels.h"
+#include "model_location.h"
+#include "progress.h"
+#include "reader_options.h"
+#include "runtime/engine.h"
+#include "text/tokenizer.h"
+
+namespace kvasir::cli {
+
+namespace {
+
+constexpr const char* kFooter =
+    R"(Each figure is the best of several runs, so that a busy neighbour counts little.
+The ceiling is what a loop of fused multiply-adds on registers alone reaches on
+this machine, with these threads and this instruction set (KVASIR_ISA).
+
+Examples:
+  kvasir bench
+  KVASIR_ISA=avx2 kvasir bench --threads 2 --json)";
+
+// Seconds that one figure is measured for; about twenty figures take some ten seconds together.
+constexpr double kBudget = 0.4;
+constexpr int kMinRuns = 2;
+
+// Seconds of the fastest run.
+double best_seconds(const std::function<void()>& body) {
+  double best = 1e30;
+  const double begin = monotonic_seconds();
+  for (int run = 0; run < kMinRuns || monotonic_seconds() - begin < kBudget; ++run) {
+    check_interrupt();
+    const double start = monotonic_seconds();
+    body();
+    best = std::min(best, monotonic_seconds() - start);
+  }
+  return best;
+}
+
+// English-like text: the words below in random order, with the punctuation and the unknown names of real
+// text.
+std::string sample_text(std::size_t bytes) {
+  constexpr auto words = std::to_array<std::string_view>({"the",
+                                                          "of",
+                                                          "and",
+                                                          "in",
+                                                          "to",
+                                                          "a",
+                                                          "was",
+                                                          "is",
+                                                          "for",
+                                                          "with",
+                                                          "treaty",
+                                                          "signed",
+                                                          "lighthouse",
+                                                          "government",
+                                                          "century",
+                                                          "after",
+                                                          "population",
+                                                          "between",
+                                                          "university",
+                                                          "scientists",
+                                                          "measured",
+                                                          "temperature",
+                                                          "because",
+                                                          "known",
+                                                          "Porthcawl",
+                                                          "1868",
+                                                          "3.5",
+                                                          "million",
+                                                          "Rees's",
+                                                          "northern",
+                                                          "photosynthesis",
+                                                          "which",
+                                                          "their",
+                                                          "designed",
+                                                          "Mary",
+                                                          "Ellen",
+                                                          "company",
+                                                          "German-speaking"});
+  std::mt19937 random(1);  // the same text every time
+  std::string text;
+  while (text.size() < bytes) {
+    for (std::size_t i = 0, length = 8 + random() % 16; i < length; ++i) {
+      text += words[random() % words.size()];
+      text += i + 1 == length ? ". " : random() % 12 == 0 ? ", " : " ";
+    }
+  }
+  return text;
+}
+
+// One line of the report.
+struct Figure {
+  std::string section, name, unit;
+  double value = 0;
+  std::optional<double> share;  // of the ceiling
+};
+
+class Report {
+ public:
+  explicit Report(Program& program, bool json) : program_(program), json_(json) {}
+
+  void add(const Figure& figure) {
+    if (json_) {
+      figures_.push_back(figure);
+      return;
+    }
+    std::string out;
+    if (figure.section != section_) {
+      const Style style = make_style(use_color(program_.color, STDOUT_FILENO));
+      out += std::string(section_.empty() ? "" : "\n") + std::string(style.bold) + figure.section +
+             std::string(style.reset) + '\n';
+      section_ = figure.section;
+    }
+    char line[160];
+    std::snprintf(line, sizeof line, "  %-34s %10.*f %s", figure.name.c_str(), figure.value < 10 ? 2 : 1,
+                  figure.value, figure.unit.c_str());
+    out += line;
+    if (figure.share) {
+      std::snprintf(line, sizeof line, "%*s%3.0f %% of the ceiling",
+                    static_cast<int>(14 - figure.unit.size()), "", *figure.share * 100);
+      out += line;
+    }
+    program_.out.write(out + '\n');
+    program_.out.flush();
+  }
+
+  void finish(const std::string& isa, int threads, const std::string& model) {
+    if (!json_) return;
+    std::string& out = program_.out.buffer();
+    out += "{\"isa\":";
+    append_json_string(out, isa);
+    out += ",\"threads\":";
+    append_json_integer(out, threads);
+    out += ",\"model\":";
+    append_json_string(out, model);
+    out += ",\"figures\":[";
+    for (std::size_t i = 0; i < figures_.size(); ++i) {
+      if (i > 0) out += ',';
+      append(out, figures_[i]);
+    }
+    out += "]}\n";
+  }
+
+ private:
+  static void append(std::string& out, const Figure& figure) {
+    out += "{\"section\":";
+    append_json_string(out, figure.section);
+    out += ",\"name\":";
+    append_json_string(out, figure.name);
+    out += ",\"value\":";
+    append_json_number(out, figure.value);
+    out += ",\"unit\":";
+    append_json_string(out, figure.unit);
+    if (figure.share) {
+      out += ",\"share_of_ceiling\":";
+      append_json_number(out, *figure.share);
+    }
+    out += '}';
+  }
+
+  Program& program_;
+  bool json_;
+  std::string section_;
+  std::vector<Figure> figures_;
+};
+
+void bench_tokenizer(Report& report, const text::Tokenizer& tokenizer) {
+  const std::string text = sample_text(std::size_t{1} << 20);
+  std::size_t tokens = 0;
+  const double seconds = best_seconds([&] { tokens = tokenizer.tokenize(text).size(); });
+  report.add({"Tokenizer, one thread",
+              "1 MiB of English",
+              "MB/s",
+              static_cast<double>(text.size()) / seconds / 1e6,
+              {}});
+  report.add(
+      {"Tokenizer, one thread", "tokens", "million/s", static_cast<double>(tokens) / seconds / 1e6, {}});
+}
+
+struct Shape {
+  const char* name;
+  std::size_t m, n, k;
+};
+// The matrix products of MiniLM (hidden size 384) and BERT-base (768), for one short and one full window.
+constexpr std::array<Shape, 8> kShapes = {{
+    {"MiniLM attention", 128, 384, 384},
+    {"MiniLM FFN up", 128, 1536, 384},
+    {"MiniLM FFN down", 128, 384, 1536},
+    {"MiniLM FFN up", 384, 1536, 384},
+    {"BERT-base attention", 128, 768, 768},
+    {"BERT-base FFN up", 128, 3072, 768},
+    {"BERT-base FFN down", 128, 768, 3072},
+    {"BERT-base FFN up", 384, 3072, 768},
+}};
+
+std::vector<float> random_floats(std::size_t count) {
+  std::mt19937 random(2);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(count);
+  for (float& value : values) value = uniform(random);
+  return values;
+}
+
+void bench_kernels(Report& report, base::Isa isa, int threads, double ceiling) {
+  const kernels::Kernels& table = kernels::kernels_for(isa);
+  base::ThreadPool pool(threads);
+  for (const Shape& shape : kShapes) {
+    const std::vector<float> a = random_floats(shape.m * shape.k), w = random_floats(shape.n * shape.k);
+    const kernels::PackedMatrix packed = kernels::pack(table, w.data(), shape.n, shape.k);
+    std::vector<float> c(shape.m * shape.n);
+    const kernels::GemmCall call{
+        .a = a.data(), .lda = shape.k, .b = &packed, .c = c.data(), .ldc = shape.n, .m = shape.m};
+    const double seconds = best_seconds([&] { kernels::gemm(table, pool, call); });
+    const double rate =
+        static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k) / seconds;
+    report.add({"Matrix products", std::string(shape.name) + ", " + std::to_string(shape.m) + " tokens",
+                "GMAC/s", rate / 1e9, rate / ceiling});
+  }
+}
+
+// Token ids that a model of this vocabulary accepts; what they mean does not change the time.
+std::vector<std::vector<std::int32_t>> random_sequences(const models::QaModel& model,
+                                                        const std::vector<std::size_t>& lengths) {
+  std::mt19937 random(3);
+  std::vector<std::vector<std::int32_t>> sequences;
+  for (const std::size_t length : lengths) {
+    auto& ids = sequences.emplace_back(length);
+    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % model.vocab_size());
+  }
+  return sequences;
+}
+
+struct Run {
+  double seconds = 0, multiply_adds = 0;
+};
+
+Run run_sequences(const runtime::Engine& engine, const std::vector<std::size_t>& lengths) {
+  const auto ids = random_sequences(engine.model(), lengths);
+  std::vector<runtime::Sequence> sequences;
+  Run run;
+  for (const auto& sequence : ids) {
+    sequences.push_back({.input_ids = sequence, .token_type_ids = {}});
+    run.multiply_adds += engine.model().multiply_adds(sequence.size());
+  }
+  run.seconds = best_seconds([&] {
+    engine.qa_logits(
+        sequences, [](std::size_t, std::span<const float>, std::span<const float>) {}, &interrupt_flag());
+  });
+  return run;
+}
+
+constexpr int kMixed = 32;  // sequences of the mixed batch: a second or two of BERT-base
+
+void bench_encoder(Report& report, const runtime::Engine& engine, double ceiling) {
+  const std::size_t limit = engine.model().max_positions();
+  for (const std::size_t length : {32U, 128U, 384U}) {
+    if (length > limit) continue;
+    const Run run = run_sequences(engine, {length});
+    report.add({"Encoder latency, one sequence", std::to_string(length) + " tokens", "ms", run.seconds * 1e3,
+                run.multiply_adds / run.seconds / ceiling});
+  }
+  // 32 sequences as long as SQuAD's questions with their windows: mean 186, a few at the full length.
+  std::mt19937 random(4);
+  std::lognormal_distribution<double> length(5.15, 0.4);
+  std::vector<std::size_t> lengths;
+  for (int i = 0; i < kMixed; ++i) {
+    lengths.push_back(std::clamp<std::size_t>(static_cast<std::size_t>(length(random)), 40,
+                                              std::min<std::size_t>(384, limit)));
+  }
+  const Run run = run_sequences(engine, lengths);
+  report.add({"Encoder throughput, mixed lengths", std::to_string(kMixed) + " sequences of 40 to 384 tokens",
+              "/s", static_cast<double>(lengths.size()) / run.seconds,
+              run.multiply_adds / run.seconds / ceiling});
+}
+
+struct BenchArguments {
+  ModelArguments model;
+  bool json = false;
+};
+
+void run_bench(const BenchArguments& arguments, Program& program) {
+  const std::filesystem::path folder = find_model(arguments.model.model);
+  const runtime::EngineOptions options = engine_options(arguments.model);
+  const double start = monotonic_seconds();
+  const runtime::Engine engine = runtime::Engine::load(folder, options);
+  const double load_seconds = monotonic_seconds() - start;
+  const text::Tokenizer tokenizer = text::Tokenizer::load(folder);
+
+  Report report(program, arguments.json);
+  if (!arguments.json) {
+    program.out.write("kvasir " KVASIR_VERSION ", " + std::string(base::isa_name(engine.isa())) + ", " +
+                      std::to_string(engine.threads()) +
+                      (engine.threads() == 1 ? " thread\n" : " threads\n") + folder.string() + "\n\n");
+  }
+  report.add({"Model", "parameters", "million", static_cast<double>(engine.model().parameters()) / 1e6, {}});
+  report.add({"Model", "load", "ms", load_seconds * 1e3, {}});
+  bench_tokenizer(report, tokenizer);
+  const double ceiling = kernels::measure_fma_ceiling(engine.isa(), engine.threads());
+  report.add({"Matrix products", "ceiling", "GMAC/s", ceiling / 1e9, {}});
+  bench_kernels(report, engine.isa(), engine.threads(), ceiling);
+  bench_encoder(report, engine, ceiling);
+  report.finish(base::isa_name(engine.isa()), engine.threads(), folder.string());
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Program& program) {
+  auto arguments = std::make_shared<BenchArguments>();
+  CLI::App* command = app.add_subcommand("bench", "Measure tokenizer, kernels and model on this machine");
+  command->fallthrough();
+  command->footer(kFooter);
+  command->add_flag("--json", arguments->json, "One JSON object, for machines");
+  add_model_options(*command, arguments->model);
+  command->callback([arguments, &program] {
+    program.command = "bench";
+    program.action = [arguments, &program] { run_bench(*arguments, program); };
+  });
+}
+
+}  // namespace kvasir::cli

@@ -1,0 +1,27 @@
+// Ctrl-C and SIGTERM: noted by a handler, acted upon where it is safe, so that nothing is left half-written.
+#pragma once
+
+#include <atomic>
+
+namespace kvasir::cli {
+
+// Thrown by check_interrupt(); main() turns it into exit code 128 + signal (130 for Ctrl-C).
+struct Interrupted {
+  int signal;
+};
+
+// Installs the handlers. A second signal of the same kind, before the first was acted upon, ends the process
+// at once: whoever presses Ctrl-C twice does not want to wait.
+void install_interrupt_handlers();
+
+// Waits until fd can be read (or has ended). False if a signal came, also one that came just before the call:
+// a plain read() would wait on in that case.
+bool wait_readable(int fd) noexcept;
+
+// For AskOptions::cancel and the like.
+const std::atomic<bool>& interrupt_flag() noexcept;
+void check_interrupt();  // throws Interrupted if a signal came
+void clear_interrupt() noexcept;
+int interrupt_signal() noexcept;  // the signal that came last; SIGINT if none did
+
+}  // namespace kvasir::cli

@@ -1,0 +1,124 @@
+// kvasir logits: what a model says about token ids, for people who compare engines.
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/json.h"
+#include "command.h"
+#include "formats/safetensors.h"
+#include "interrupt.h"
+#include "model_location.h"
+#include "reader_options.h"
+#include "runtime/engine.h"
+
+namespace kvasir::cli {
+
+namespace {
+
+constexpr const char* kFooter =
+    R"(FILE.json holds {"sequences":[{"input_ids":[…],"token_type_ids":[…]},…]};
+token_type_ids may be left out (all 0). For sequence I (from 0) the tensors
+start_logits.I and end_logits.I are written (F32, as long as the sequence).
+
+Example:
+  kvasir logits --model models/kvasir-base --ids ids.json --out o.safetensors)";
+
+struct LogitsArguments {
+  ModelArguments model;
+  std::string ids, out;
+};
+
+struct IdSequence {
+  std::vector<std::int32_t> input_ids, token_type_ids;
+};
+
+std::vector<std::int32_t> read_ids(const base::JsonObject& object, const char* key) {
+  const base::json::array* values = object.at(key).if_array();
+  if (values == nullptr) object.fail(std::string("key ") + key + " is not a list");
+  std::vector<std::int32_t> ids;
+  ids.reserve(values->size());
+  for (const base::json::value& value : *values) {
+    const std::int64_t* id = value.if_int64();
+    if (id == nullptr || *id < 0 || *id > std::numeric_limits<std::int32_t>::max()) {
+      object.fail(std::string(key) + "[" + std::to_string(ids.size()) + "] is not a token id");
+    }
+    ids.push_back(static_cast<std::int32_t>(*id));
+  }
+  return ids;
+}
+
+std::vector<IdSequence> load_sequences(const std::string& path) {
+  const base::json::value root = base::parse_json_file(path);
+  const base::JsonObject object(root, path);
+  const base::json::array* list = object.at("sequences").if_array();
+  if (list == nullptr) object.fail("key sequences is not a list");
+  std::vector<IdSequence> sequences;
+  for (const base::json::value& value : *list) {
+    const base::JsonObject entry(value, path + ": sequences[" + std::to_string(sequences.size()) + "]");
+    IdSequence sequence;
+    sequence.input_ids = read_ids(entry, "input_ids");
+    if (sequence.input_ids.empty()) entry.fail("key input_ids is empty");
+    if (entry.has("token_type_ids")) {
+      sequence.token_type_ids = read_ids(entry, "token_type_ids");
+      if (sequence.token_type_ids.size() != sequence.input_ids.size()) {
+        entry.fail("token_type_ids is not as long as input_ids");
+      }
+    }
+    sequences.push_back(std::move(sequence));
+  }
+  return sequences;
+}
+
+tensor::TensorView float_view(const std::vector<float>& values) {
+  return {.dtype = tensor::DType::kF32,
+          .shape = {static_cast<std::int64_t>(values.size())},
+          .data = reinterpret_cast<const std::byte*>(values.data())};
+}
+
+void run_logits(const LogitsArguments& arguments) {
+  const std::vector<IdSequence> inputs = load_sequences(arguments.ids);
+  const runtime::Engine engine =
+      runtime::Engine::load(find_model(arguments.model.model), engine_options(arguments.model));
+
+  std::vector<runtime::Sequence> sequences;
+  for (const IdSequence& input : inputs) {
+    sequences.push_back({.input_ids = input.input_ids, .token_type_ids = input.token_type_ids});
+  }
+  std::vector<std::vector<float>> start(inputs.size()), end(inputs.size());
+  engine.qa_logits(
+      sequences,
+      [&](std::size_t i, std::span<const float> start_logits, std::span<const float> end_logits) {
+        start[i].assign(start_logits.begin(), start_logits.end());
+        end[i].assign(end_logits.begin(), end_logits.end());
+      },
+      &interrupt_flag());
+
+  std::vector<formats::NamedTensor> tensors;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    tensors.push_back({"start_logits." + std::to_string(i), float_view(start[i])});
+    tensors.push_back({"end_logits." + std::to_string(i), float_view(end[i])});
+  }
+  formats::write_safetensors(arguments.out, tensors);
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app, Program& program) {
+  auto arguments = std::make_shared<LogitsArguments>();
+  CLI::App* command = app.add_subcommand("logits", "Write a model's logits for given token ids");
+  command->fallthrough();
+  command->footer(kFooter);
+  command->add_option("--ids", arguments->ids, "Token ids to run")->option_text("FILE.json")->required();
+  command->add_option("--out", arguments->out, "File to write")->option_text("FILE.safetensors")->required();
+  add_model_options(*command, arguments->model);
+  command->callback([arguments, &program] {
+    program.command = "logits";
+    program.action = [arguments] { run_logits(*arguments); };
+  });
+}
+
+}  // namespace kvasir::cli

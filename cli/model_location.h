@@ -1,0 +1,14 @@
+// Which model a command uses when none is named.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace kvasir::cli {
+
+// `given` (--model) if not empty; else the environment's KVASIR_MODEL; else the model that ships with kvasir:
+// beside an installed program (../share/kvasir/models/kvasir-base), or in the checkout that it was built
+// from. Throws kvasir::Error{kNotFound} if there is none of these.
+std::filesystem::path find_model(const std::string& given);
+
+}  // namespace kvasir::cli

@@ -1,0 +1,42 @@
+#include "output.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "interrupt.h"
+
+namespace kvasir::cli {
+
+void Output::write(std::string_view bytes) {
+  buffer_ += bytes;
+  flush_if_full();
+}
+
+void Output::flush_if_full() {
+  if (buffer_.size() >= kFull) flush();
+}
+
+void Output::flush() {
+  std::string_view rest = buffer_;
+  while (!rest.empty()) {
+    const ssize_t written = ::write(fd_, rest.data(), rest.size());
+    if (written < 0 && errno == EINTR) {
+      check_interrupt();
+      continue;
+    }
+    if (written < 0) {
+      const int error = errno;
+      buffer_.clear();
+      throw OutputFailed{error};
+    }
+    rest.remove_prefix(static_cast<std::size_t>(written));
+  }
+  buffer_.clear();
+}
+
+bool Output::terminal() const noexcept {
+  return ::isatty(fd_) == 1;
+}
+
+}  // namespace kvasir::cli

@@ -1,0 +1,31 @@
+// kvasir bench: that it measures what it says. The numbers themselves are for people.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "json_helpers.h"
+#include "process.h"
+
+namespace kvasir::tests {
+namespace {
+
+TEST(Bench, ReportsEverySection) {
+  const Outcome outcome = run({.args = {"bench", "--json", "--threads", "1", "--model", tiny_model()}});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const json::value report = base::parse_json(outcome.out, "output");
+  EXPECT_EQ(report.at("threads").to_number<int>(), 1);
+  std::set<std::string> sections;
+  for (const json::value& figure : report.at("figures").as_array()) {
+    sections.insert(text_of(figure.at("section")));
+    EXPECT_GT(figure.at("value").to_number<double>(), 0) << text_of(figure.at("name"));
+    EXPECT_FALSE(text_of(figure.at("unit")).empty());
+  }
+  EXPECT_THAT(sections,
+              testing::ElementsAre("Encoder latency, one sequence", "Encoder throughput, mixed lengths",
+                                   "Matrix products", "Model", "Tokenizer, one thread"));
+}
+
+}  // namespace
+}  // namespace kvasir::tests
