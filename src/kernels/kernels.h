@@ -127,9 +127,9 @@ PackedMatrix allocate_packed(std::size_t n, std::size_t k);
 // the pool.
 void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call);
 
-// What the machine can do, for shares of ceilings. Register-only loops, best of several runs, one thread
-// each. Multiply-adds per second of the widest fp32 FMA of `isa` (kScalar: scalar FMA-less multiply and add),
-// over `threads` cores together.
+// What the machine can do, for shares of ceilings: multiply-adds per second of a register-only loop over the
+// widest fp32 FMA of `isa`, best of several runs, over `threads` cores together. (kScalar: multiplications,
+// then additions, in the vectors of four that the compiler makes of plain loops.)
 double measure_fma_ceiling(base::Isa isa, int threads);
 
 }  // namespace kvasir::kernels
