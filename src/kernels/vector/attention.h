@@ -96,10 +96,18 @@ struct Attention {
     }
   }
 
+  // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
+  // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
+  static constexpr float kLog2E = 1.44269504F;
+  static float powers(float* x, std::size_t count, float max) noexcept {
+    return Elementwise<S>::exponentials(
+        x, count, max, [](Vec difference) { return exp2<S>(S::max(S::set(-126.0F), difference)); });
+  }
+
   // Rows [row, row + rows) of q, scaled, side by side.
   static void load_queries(const AttentionCall& call, const Layout& layout, std::size_t row, std::size_t rows,
                            float* q) noexcept {
-    const Vec scale = S::set(call.scale);
+    const Vec scale = S::set(call.scale * kLog2E);
     for (std::size_t r = 0; r < rows; ++r) {
       const float* from = call.q + (row + r) * call.q_stride;
       for_vectors<S>(call.head_dim, [&](std::size_t d, auto m) {
@@ -153,10 +161,10 @@ struct Attention {
       if (block.first > 0) {
         if (new_max < max) new_max = max;
         float shift[1] = {max};
-        Elementwise<S>::exponentials(shift, 1, new_max);
+        powers(shift, 1, new_max);
         decay[r] = shift[0];
       }
-      const float block_sum = Elementwise<S>::exponentials(row_scores, block.keys, new_max);
+      const float block_sum = powers(row_scores, block.keys, new_max);
       sum = block.first > 0 ? sum * decay[r] + block_sum : block_sum;
       max = new_max;
     }

@@ -52,11 +52,12 @@ struct Elementwise {
         [](Vec a, Vec b) { return S::max(a, b); }));
   }
 
-  // x := e^(x - max); returns the sum.
-  static float exponentials(float* x, std::size_t count, float max) noexcept {
+  // x := power(x - max); returns the sum.
+  template <class Power>
+  static float exponentials(float* x, std::size_t count, float max, const Power& power) noexcept {
     const Vec shift = S::set(max);
     return sum(count, [&](Vec sum, std::size_t i, auto m) {
-      const Vec e = exp<S>(S::sub(load<S>(x + i, m), shift));
+      const Vec e = power(S::sub(load<S>(x + i, m), shift));
       store<S>(x + i, e, m);
       return select<S>(m, S::add(sum, e), sum);
     });
@@ -64,7 +65,9 @@ struct Elementwise {
 
   static void softmax(float* x, std::size_t count) noexcept {
     assert(count >= 1);
-    const Vec scale = S::set(1 / exponentials(x, count, maximum(x, count)));
+    const float total =
+        exponentials(x, count, maximum(x, count), [](Vec difference) { return exp<S>(difference); });
+    const Vec scale = S::set(1 / total);
     for_vectors<S>(count,
                    [&](std::size_t i, auto m) { store<S>(x + i, S::mul(load<S>(x + i, m), scale), m); });
   }
