@@ -12,11 +12,6 @@ std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
 }
 
-// How a product is cut: row blocks times column chunks.
-struct Grid {
-  std::size_t row_blocks, column_chunks;
-};
-
 // At most this many floats of A per row block: 256 KiB, half of the smallest L2 (Zen 3), so that a block
 // stays there while the panels of a chunk stream past it.
 constexpr std::size_t kBlockFloats = std::size_t{256} * 1024 / sizeof(float);
@@ -24,17 +19,32 @@ constexpr std::size_t kMinBlockRows = 48;  // below, panels are fetched again to
 // Multiply-adds that are worth a task: about 10 µs, against well under 1 µs to claim one.
 constexpr std::size_t kTaskMultiplyAdds = 500'000;
 constexpr std::size_t kTasksPerThread = 8;  // enough that a slowed core costs at most 1/8 of the time
-constexpr std::size_t kChunkPanels = 2;     // smallest chunk: what the AVX-512 tile takes at once
+constexpr std::size_t kPair = 2;  // panels that the AVX-512 tile takes at once: chunks are whole pairs
+
+// How a product is cut: row blocks times chunks of columns.
+struct Grid {
+  std::size_t row_blocks, pairs, chunk_pairs;
+
+  std::size_t chunks() const noexcept { return divide_up(pairs, chunk_pairs); }
+  std::size_t tasks() const noexcept { return row_blocks * chunks(); }
+};
 
 Grid choose_grid(std::size_t m, const PackedMatrix& b, std::size_t threads) {
   const std::size_t rows = std::max(kMinBlockRows, kBlockFloats / b.k);
-  Grid grid{.row_blocks = divide_up(m, rows), .column_chunks = 1};
+  const std::size_t pairs = divide_up(b.panels(), kPair);
+  Grid grid{.row_blocks = divide_up(m, rows), .pairs = pairs, .chunk_pairs = pairs};
   if (threads == 1) return grid;
-  const std::size_t work = m * b.k * b.panels() * kPanelColumns;
-  const std::size_t tasks =
-      std::min(threads * kTasksPerThread, std::max<std::size_t>(1, work / kTaskMultiplyAdds));
-  const std::size_t most_chunks = divide_up(b.panels(), kChunkPanels);
-  grid.column_chunks = std::clamp<std::size_t>(divide_up(tasks, grid.row_blocks), 1, most_chunks);
+  const std::size_t work = m * b.k * pairs * kPair * kPanelColumns;
+  const std::size_t tasks = std::clamp<std::size_t>(work / kTaskMultiplyAdds, 1, threads * kTasksPerThread);
+  const std::size_t largest = std::clamp<std::size_t>(grid.row_blocks * pairs / tasks, 1, pairs);
+  // Of the chunk sizes from there down to half of it, the one that keeps all threads busy to the end.
+  const auto time = [&](std::size_t chunk) {
+    return divide_up(grid.row_blocks * divide_up(pairs, chunk), threads) * chunk;
+  };
+  grid.chunk_pairs = largest;
+  for (std::size_t chunk = largest; chunk >= divide_up(largest, 2); --chunk) {
+    if (time(chunk) < time(grid.chunk_pairs)) grid.chunk_pairs = chunk;
+  }
   return grid;
 }
 
@@ -47,15 +57,13 @@ void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) 
   const std::size_t panels = call.b->panels();
   const Grid grid = choose_grid(call.m, *call.b, static_cast<std::size_t>(pool.size()));
   // Neighbouring tasks share a chunk of B, so that it comes from memory once: row blocks run fastest.
-  pool.parallel_for(grid.row_blocks * grid.column_chunks, [&](std::size_t task, int) noexcept {
+  pool.parallel_for(grid.tasks(), [&](std::size_t task, int) noexcept {
     const std::size_t r = task % grid.row_blocks;
-    const std::size_t c = task / grid.row_blocks;
-    const std::size_t pairs = divide_up(panels, kChunkPanels);
-    kernels.gemm_block(call,
-                       {.row_begin = call.m * r / grid.row_blocks,
-                        .row_end = call.m * (r + 1) / grid.row_blocks,
-                        .panel_begin = pairs * c / grid.column_chunks * kChunkPanels,
-                        .panel_end = std::min(panels, pairs * (c + 1) / grid.column_chunks * kChunkPanels)});
+    const std::size_t panel = task / grid.row_blocks * grid.chunk_pairs * kPair;
+    kernels.gemm_block(call, {.row_begin = call.m * r / grid.row_blocks,
+                              .row_end = call.m * (r + 1) / grid.row_blocks,
+                              .panel_begin = panel,
+                              .panel_end = std::min(panels, panel + grid.chunk_pairs * kPair)});
   });
 }
 
