@@ -69,8 +69,8 @@ std::vector<Change> decompose(std::string_view text, bool compatible) {
 std::vector<Change> compose(const std::vector<Change>& decomposed) {
   std::vector<Change> out;
   out.reserve(decomposed.size());
-  std::optional<std::size_t> starter;      // index in `out` of what marks may compose with
-  std::optional<std::uint8_t> last_class;  // of the last mark that stands between it and the next one
+  std::optional<std::size_t> starter;  // index in `out` of what marks may compose with
+  int last_class = -1;                 // of the last mark that stands between it and the next one; -1: none
   for (const auto& [c, change] : decomposed) {
     const std::uint8_t own_class = combining_class(c);
     if (!starter) {
@@ -78,7 +78,7 @@ std::vector<Change> compose(const std::vector<Change>& decomposed) {
       out.push_back({c, change});
       continue;
     }
-    const bool blocked = last_class && *last_class >= own_class;
+    const bool blocked = last_class >= own_class;
     const char32_t composed = blocked ? 0 : compose_pair(out[*starter].code_point, c);
     if (composed != 0) {
       // Together they stand for what both stood for; one more code point of the text is gone.
@@ -87,7 +87,7 @@ std::vector<Change> compose(const std::vector<Change>& decomposed) {
     }
     if (own_class == 0) {
       starter = out.size();
-      last_class.reset();
+      last_class = -1;
     } else {
       last_class = own_class;
     }
