@@ -14,8 +14,8 @@ namespace {
 
 using namespace kvasir;
 
-// A vocabulary of all ASCII letters and a few longer tokens.
-std::unique_ptr<text::WordPiece> make_model() {
+// BERT's parts over a vocabulary of all ASCII letters and a few longer tokens.
+text::TokenizerParts make_parts() {
   text::VocabularyList list;
   std::int32_t id = 0;
   list.add("[UNK]", id++);
@@ -27,9 +27,12 @@ std::unique_ptr<text::WordPiece> make_model() {
        {"the", "##the", "aaaaaaaa", "##aaaaaaaaa", "\u00E9", "##\u0301", "\u4E2D", "\u1100", "i\u0307"}) {
     list.add(token, id++);
   }
-  return std::make_unique<text::WordPiece>(
+  text::TokenizerParts parts;
+  parts.pre_tokenizer = text::make_pre_tokenizer({{"type", "BertPreTokenizer"}}, "fuzz");
+  parts.model = std::make_unique<text::WordPiece>(
       text::Vocabulary(std::move(list), text::Vocabulary::Repeated::kError, "fuzz"), text::WordPieceOptions{},
       "fuzz");
+  return parts;
 }
 
 void check(bool ok) {
@@ -39,7 +42,7 @@ void check(bool ok) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const text::WordPiece& model = *make_model().release();
+  static text::TokenizerParts parts = make_parts();
   if (size == 0) return 0;
   text::BertNormalizerOptions options;
   options.clean_text = (data[0] & 1) == 0;
@@ -49,13 +52,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string_view text(reinterpret_cast<const char*>(data + 1), size - 1);
   text = text.substr(0, base::find_invalid_utf8(text));
 
-  text::TokenizerParts parts;
   parts.normalizer = std::make_unique<text::BertNormalizer>(options);
-  parts.pre_tokenizer = text::make_pre_tokenizer({{"type", "BertPreTokenizer"}}, "fuzz");
-  parts.model = std::make_unique<text::WordPiece>(model);
   text::TokenizedText expected, got;
   text::TokenSink expected_sink(expected, text.size()), sink(got, text.size());
   text::tokenize_by_parts(parts, text, {0, text.size()}, expected_sink);
+  const auto& model = dynamic_cast<const text::WordPiece&>(*parts.model);
   text::BertScanner(options, model).tokenize(text, {0, text.size()}, sink);
   check(got.ids == expected.ids && got.offsets == expected.offsets && got.word_ids == expected.word_ids);
   std::uint32_t last = 0;
