@@ -1,0 +1,45 @@
+# Completion of kvasir's commands and options for bash. The test docs.options compares them with --help.
+_kvasir() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
+  local model='--model -m' threads=--threads help='--help -h --color'
+  local decoding='--decode --max-seq-len --doc-stride --max-answer-len --handle-impossible-answer --no-align-to-words
+    --n-best-size --null-score-diff-threshold --pad-to-max-length'
+  local words=
+
+  case $previous in
+    --decode) words='kvasir pipeline squad' ;;
+    --metric) words='v1.1 v2.0' ;;
+    --color) words='auto always never' ;;
+    --model | -m)
+      compopt -o filenames
+      mapfile -t COMPREPLY < <(compgen -d -- "$current")
+      return
+      ;;
+  esac
+  if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
+    words="ask eval tokenize logits bench help --version $help"
+  elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
+    words="squad score $help"
+  elif [[ -z $words && $current == -* ]]; then
+    case $command in
+      ask) words="--question -q --context --top-k -k --json $decoding $model $threads $help" ;;
+      eval)
+        words="--data --predictions --metric --json $help"
+        case ${COMP_WORDS[2]} in
+          squad) words+=" --na-prob-out $decoding $model $threads" ;;
+          score) words+=' --na-prob --na-prob-thresh' ;;
+        esac
+        ;;
+      tokenize) words="--pair --jsonl --no-special-tokens $model $help" ;;
+      logits) words="--ids --out $model $threads $help" ;;
+      bench) words="--json $model $threads $help" ;;
+    esac
+  fi
+  if [[ -n $words ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
+  else
+    compopt -o filenames
+    mapfile -t COMPREPLY < <(compgen -f -- "$current")
+  fi
+}
+complete -F _kvasir kvasir
