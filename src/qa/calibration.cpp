@@ -18,7 +18,7 @@ void refuse_unknown_keys(const base::JsonObject& object, std::initializer_list<s
   for (const auto& entry : object.raw()) {
     bool found = false;
     for (const std::string_view key : known) found = found || key == entry.key();
-    if (!found) object.fail("key " + std::string(entry.key()) + " is unknown");
+    if (!found) object.fail("key " + base::json::serialize(base::json::value(entry.key())) + " is unknown");
   }
 }
 

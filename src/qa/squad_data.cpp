@@ -72,7 +72,10 @@ SquadDataset load_squad(const std::filesystem::path& path) {
           each_object(item, where, "qas", file, [&](const JsonObject& qa, const std::string& qa_path) {
             SquadQuestion question = read_question(qa, qa_path, file);
             const auto [other, is_new] = seen.emplace(question.id, qa_path);
-            if (!is_new) qa.fail("id " + question.id + " is also that of " + other->second);
+            // Serialised: an id may hold anything, a message is one line.
+            if (!is_new)
+              qa.fail("id " + base::json::serialize(base::json::value(question.id)) + " is also that of " +
+                      other->second);
             paragraph.qas.push_back(std::move(question));
           });
         });

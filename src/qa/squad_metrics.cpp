@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "base/json.h"
 #include "base/utf8.h"
 #include "kvasir/error.h"
 #include "qa/squad.h"
@@ -210,7 +211,8 @@ void apply_threshold(std::vector<Scored>& scored, const ScoreV2Options& options)
   for (Scored& question : scored) {
     const auto found = probabilities.find(*question.id);
     if (found == probabilities.end()) {
-      throw Error(ErrorCode::kInvalidArgument, "no-answer probabilities: question " + *question.id +
+      throw Error(ErrorCode::kInvalidArgument, "no-answer probabilities: question " +
+                                                   base::json::serialize(base::json::value(*question.id)) +
                                                    " has a prediction but no probability; add it");
     }
     if (found->second > options.na_prob_threshold) {

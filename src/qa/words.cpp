@@ -110,6 +110,24 @@ Kind base_before(std::string_view text, std::size_t at) noexcept {
   return c.kind;
 }
 
+bool part_of_word(Kind kind) noexcept {
+  return kind == Kind::kLetter || kind == Kind::kDigit || kind == Kind::kUnspaced || attaches(kind);
+}
+
+// A letter alone, as in "U.S." or "J. Smith".
+bool initial(std::string_view text, const Char& c) noexcept {
+  return letter(c.kind) && !part_of_word(char_before(text, c.begin).kind) &&
+         !part_of_word(char_after(text, c.end).kind);
+}
+
+// Whether a "." between the characters belongs to an abbreviation: "U.S", and at its end "U.S.".
+bool abbreviates(std::string_view text, const Char& before, const Char& point, const Char& after) noexcept {
+  if (point.value != '.' || !initial(text, before)) return false;
+  if (initial(text, after)) return true;
+  const Char earlier_point = char_before(text, before.begin);
+  return earlier_point.value == '.' && initial(text, char_before(text, earlier_point.begin));
+}
+
 // Whether a cut between the characters a and b would be inside a word.
 bool joined(std::string_view text, const Char& a, const Char& b) noexcept {
   if (a.kind == Kind::kNone || b.kind == Kind::kNone || a.kind == Kind::kSpace) return false;
@@ -121,9 +139,15 @@ bool joined(std::string_view text, const Char& a, const Char& b) noexcept {
   const bool right_word = b.kind == Kind::kLetter || b.kind == Kind::kDigit;
   if (left_word && right_word) return true;
   if (b.kind == Kind::kApostrophe) return letter(left) && letter(char_after(text, b.end).kind);
-  if (b.kind == Kind::kPoint) return left == Kind::kDigit && char_after(text, b.end).kind == Kind::kDigit;
+  if (b.kind == Kind::kPoint) {
+    const Char after = char_after(text, b.end);
+    return (left == Kind::kDigit && after.kind == Kind::kDigit) || abbreviates(text, a, b, after);
+  }
   if (left == Kind::kApostrophe) return letter(b.kind) && letter(base_before(text, a.begin));
-  if (left == Kind::kPoint) return b.kind == Kind::kDigit && base_before(text, a.begin) == Kind::kDigit;
+  if (left == Kind::kPoint) {
+    return (b.kind == Kind::kDigit && base_before(text, a.begin) == Kind::kDigit) ||
+           (a.value == '.' && initial(text, b) && initial(text, char_before(text, a.begin)));
+  }
   return false;
 }
 

@@ -20,7 +20,7 @@ struct TextRange {
 //  - an apostrophe between letters belongs to the word (don't, O'Brien), but an answer may end before an
 //  English
 //    possessive: "Lund" of "Lund's" stays "Lund";
-//  - "." and "," belong to a number between digits (3.14, 1,000);
+//  - "." and "," belong to a number between digits (3.14, 1,000), "." also to single letters (U.S., A.D.);
 //  - a hyphen does not: both of its sides are words.
 // An edge that finds no end of the word within 100 code points stays where it was. An empty range stays
 // empty.

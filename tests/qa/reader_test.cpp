@@ -317,10 +317,10 @@ TEST(Reader, RefusesBadCalibrations) {
               testing::HasSubstr("where a number is due"));
   EXPECT_THAT(
       message(R"({"format_version": 1, "calibration": {"temperature": 1, "no_answer_bias": 0, "x": 1}})"),
-      testing::HasSubstr("key x is unknown"));
+      testing::HasSubstr("key \"x\" is unknown"));
   EXPECT_THAT(
       message(R"({"format_version": 1, "calibration": {"temperature": 1, "no_answer_bias": 0}, "x": 1})"),
-      testing::HasSubstr("key x is unknown"));
+      testing::HasSubstr("key \"x\" is unknown"));
 }
 
 // Peak resident memory in bytes.

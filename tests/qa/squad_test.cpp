@@ -79,7 +79,9 @@ TEST(Squad, ErrorsNameThePlace) {
       ": data[0].paragraphs[1].qas[0].answers[0]: key answer_start = -1 is out of range [0, 2147483647]");
   const std::string question = R"({"id": "7", "question": "q", "answers": []})";
   EXPECT_EQ(squad_error(with_qa(question + "," + question)),
-            ": data[0].paragraphs[1].qas[1]: id 7 is also that of data[0].paragraphs[1].qas[0]");
+            ": data[0].paragraphs[1].qas[1]: id \"7\" is also that of data[0].paragraphs[1].qas[0]");
+  const std::string odd = R"({"id": "a\nb", "question": "q", "answers": []})";
+  EXPECT_THAT(squad_error(with_qa(odd + "," + odd)), testing::HasSubstr(R"(id "a\nb" is also)"));
   EXPECT_EQ(error_of(R"({"a": 1})", [](const auto& path) { load_predictions(path); }),
             ": key a is an integer where a string is due");
   EXPECT_EQ(error_of(R"({"a": "x"})", [](const auto& path) { load_na_probabilities(path); }),

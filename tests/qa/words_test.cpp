@@ -63,8 +63,20 @@ TEST(Words, Numbers) {
   EXPECT_EQ(widen("is [3].14, and"), "is [3.14], and");
   EXPECT_EQ(widen("1,[0]00,000."), "[1,000,000].");
   EXPECT_EQ(widen("in 18[6]8. 12"), "in [1868]. 12");
-  EXPECT_EQ(widen("U.[S]. law"), "U.[S]. law");
   EXPECT_EQ(widen("a,[b] U.S."), "a,[b] U.S.");
+}
+
+TEST(Words, Abbreviations) {
+  EXPECT_EQ(widen("the U.[S]. law"), "the [U.S.] law");
+  EXPECT_EQ(widen("the [U].S. law"), "the [U.S.] law");
+  EXPECT_EQ(widen("in 1145 [A.D]., when"), "in 1145 [A.D.], when");
+  EXPECT_EQ(widen("by [U.S.A] and"), "by [U.S.A] and");
+  EXPECT_EQ(widen("by J[.]R.R. Tolkien"), "by [J.R.R.] Tolkien");
+  EXPECT_EQ(widen("by [J]. Smith"), "by [J]. Smith");
+  EXPECT_EQ(widen("plan [B]. Then"), "plan [B]. Then");
+  EXPECT_EQ(widen("H.G.[Wells]."), "H.G.[Wells].");
+  EXPECT_EQ(widen("It was [him]."), "It was [him].");
+  EXPECT_EQ(widen("a,[b], c"), "a,[b], c");
 }
 
 TEST(Words, NeverGrowsInScriptsWithoutSpaces) {
