@@ -131,10 +131,11 @@ void append_human_result(std::string& out, const Asked& asked, const Result& res
   }
   const Answer& best = result.answers.front();
   if (asked.decode == Decode::kKvasir && !best.text.empty() && result.no_answer_score > best.score) {
-    out +=
-        styled("Probably not answered here (no answer: " + percent(result.no_answer_score) + "). Best guess:",
-               options.style.warning, options.style.reset) +
-        '\n';
+    const std::string how = result.no_answer_score >= 0.5 ? "Probably" : "Perhaps";
+    const std::string chance = percent(result.no_answer_score);
+    out += styled(how + " not answered here (no answer: " + chance + "). Best guess:", options.style.warning,
+                  options.style.reset) +
+           '\n';
   }
   for (std::size_t i = 0; i < result.answers.size(); ++i) {
     if (result.answers.size() > 1) out += std::to_string(i + 1) + ". ";

@@ -35,7 +35,7 @@ void run_score(const ScoreArguments& arguments, Program& program) {
     if (!arguments.na_prob.empty() || arguments.na_prob_threshold) {
       throw UsageError("--na-prob and --na-prob-thresh belong to the metric v2.0");
     }
-    metrics = qa::score_v1(data, predictions);
+    metrics = score_v1_with_total(data, predictions);
   } else {
     qa::ScoreV2Options options;
     qa::NaProbabilities probabilities;

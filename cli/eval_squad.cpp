@@ -143,7 +143,7 @@ Answers ask_all(const Reader& reader, const qa::SquadDataset& data, const std::s
 
 std::vector<qa::Metric> score(const qa::SquadDataset& data, const Answers& answers,
                               const std::string& version, Decode decode) {
-  if (version == "v1.1") return qa::score_v1(data, answers.chosen);
+  if (version == "v1.1") return score_v1_with_total(data, answers.chosen);
   std::vector<qa::Metric> metrics = qa::score_v2(data, answers.chosen);
   if (decode == Decode::kPipeline) return metrics;  // its null score does not order questions
   // The best threshold is looked for among answers to every question, not only among those that passed ours.
@@ -154,7 +154,7 @@ std::vector<qa::Metric> score(const qa::SquadDataset& data, const Answers& answe
     if (metric.name.starts_with("best_")) metrics.push_back(metric);
   }
   for (const qa::Metric& metric : qa::score_v1(data, answers.best)) {
-    if (!metric.integer) metrics.push_back({"answerable_" + metric.name, metric.value, false});
+    metrics.push_back({"answerable_" + metric.name, metric.value, metric.integer});
   }
   return metrics;
 }

@@ -25,11 +25,18 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
       ->option_text("N")
       ->check(CLI::Range(0, kMaxThreads))
       ->group(group);
+  command
+      .add_option("--isa", arguments.isa,
+                  "Instruction set: scalar, avx2 or avx512 (default: KVASIR_ISA, else the best there is)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember({"scalar", "avx2", "avx512"}))
+      ->group(group);
 }
 
 namespace {
 
-base::Isa chosen_isa() {
+base::Isa chosen_isa(const ModelArguments& arguments) {
+  if (!arguments.isa.empty()) return base::parse_isa(arguments.isa);
   const char* name = std::getenv("KVASIR_ISA");
   return name == nullptr || *name == '\0' ? base::best_isa() : base::parse_isa(name);
 }
@@ -37,11 +44,11 @@ base::Isa chosen_isa() {
 }  // namespace
 
 ReaderOptions reader_options(const ModelArguments& arguments) {
-  return {.threads = arguments.threads, .isa = base::isa_name(chosen_isa())};
+  return {.threads = arguments.threads, .isa = base::isa_name(chosen_isa(arguments))};
 }
 
 runtime::EngineOptions engine_options(const ModelArguments& arguments) {
-  return {.threads = arguments.threads, .isa = chosen_isa()};
+  return {.threads = arguments.threads, .isa = chosen_isa(arguments)};
 }
 
 void add_decode_options(CLI::App& command, DecodeArguments& arguments, const std::string& default_decode) {

@@ -13,9 +13,11 @@ namespace kvasir::cli {
 struct ModelArguments {
   std::string model;
   int threads = 0;
+  std::string isa;
 };
 void add_model_options(CLI::App& command, ModelArguments& arguments);
-// --threads and the environment's KVASIR_ISA. Throws kvasir::Error for a set that this machine lacks.
+// --threads, and --isa or the environment's KVASIR_ISA. Throws kvasir::Error for a set that this machine
+// lacks.
 ReaderOptions reader_options(const ModelArguments& arguments);
 runtime::EngineOptions engine_options(const ModelArguments& arguments);
 

@@ -12,9 +12,14 @@ struct Command {
   std::string input = {};              // standard input; empty: /dev/null
   std::vector<std::string> env = {};   // "NAME=value" to set, "NAME" to unset
   std::string output_path = {};        // standard output goes to this file or device instead of Outcome::out
-  bool close_output = false;           // standard output is not open
-  std::string input_path = {};         // standard input comes from this file
+  // Without root's right to pass by permissions, also when the tests run as root. Outcome::exit_code is
+  // kNotPossible if the system does not let us give it up.
+  bool respect_permissions = false;
+  bool close_output = false;    // standard output is not open
+  std::string input_path = {};  // standard input comes from this file
 };
+
+inline constexpr int kNotPossible = 126;
 
 struct Outcome {
   int exit_code = -1;  // 128 + signal if a signal ended it
