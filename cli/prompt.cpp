@@ -150,8 +150,9 @@ Prompt::Impl::Impl()
   el_set(editor, EL_PROMPT, prompt_text);
   el_set(editor, EL_EDITOR, "emacs");
   el_set(editor, EL_HIST, history, past);
-  el_set(editor, EL_ADDFN, "kvasir-drop-line", "Drop the line", drop_line);
-  el_set(editor, EL_ADDFN, "kvasir-suspend", "Suspend the program", suspend);
+  // The wide form, because el_set copies the two names and never frees them.
+  el_wset(editor, EL_ADDFN, L"kvasir-drop-line", L"Drop the line", drop_line);
+  el_wset(editor, EL_ADDFN, L"kvasir-suspend", L"Suspend the program", suspend);
   el_set(editor, EL_GETCFN, read_character);
   // While a line is edited, Ctrl-C and Ctrl-Z are keys and not signals.
   el_set(editor, EL_SETTY, "-d", "-isig", nullptr);
