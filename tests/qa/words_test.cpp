@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
 #include <string>
+#include <vector>
 
 namespace kvasir::qa {
 namespace {
@@ -104,6 +107,37 @@ TEST(Words, GivesUpOnEndlessWords) {
   const std::string half(150, 'x');
   EXPECT_EQ(widen(half + "[y]" + half), half + "[y]" + half);
   EXPECT_EQ(widen("a[y]" + half), "[ay]" + half);
+}
+
+// On any text: edges move outwards only, to boundaries of code points, never past each other's order, and
+// once.
+TEST(Words, EdgesAreMonotone) {
+  const std::vector<std::string> alphabet{
+      "a", "B",  "s",  "1", " ",      ".",      ",",      "'",      "’", "-",    "_",      "\n",     "\u0301",
+      "é", "京", "カ", "ก", "\u0E35", "\u17D2", "\u1780", "\u200D", "👩", "🏽", "\u00AD", "\u3000", "٣"};
+  std::mt19937 random(1);
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    std::vector<std::size_t> boundaries{0};
+    for (std::size_t i = 0; i < 12; ++i) {
+      text += alphabet[random() % alphabet.size()];
+      boundaries.push_back(text.size());
+    }
+    std::size_t last_begin = 0, last_end = 0;
+    for (const std::size_t at : boundaries) {
+      const std::size_t begin = widen_begin(text, at), end = widen_end(text, at);
+      ASSERT_LE(begin, at) << text;
+      ASSERT_GE(end, at) << text;
+      ASSERT_GE(begin, last_begin) << text;
+      ASSERT_GE(end, last_end) << text;
+      ASSERT_TRUE(std::binary_search(boundaries.begin(), boundaries.end(), begin)) << text;
+      ASSERT_TRUE(std::binary_search(boundaries.begin(), boundaries.end(), end)) << text;
+      ASSERT_EQ(widen_begin(text, begin), begin) << text;
+      ASSERT_EQ(widen_end(text, end), end) << text;
+      last_begin = begin;
+      last_end = end;
+    }
+  }
 }
 
 TEST(Words, Trims) {
