@@ -35,8 +35,4 @@ void Output::flush() {
   buffer_.clear();
 }
 
-bool Output::terminal() const noexcept {
-  return ::isatty(fd_) == 1;
-}
-
 }  // namespace kvasir::cli

@@ -25,7 +25,6 @@ class Output {
   void flush_if_full();
   void flush();
   bool empty() const noexcept { return buffer_.empty(); }
-  bool terminal() const noexcept;
 
  private:
   static constexpr std::size_t kFull = std::size_t{64} << 10;  // what a pipe holds
