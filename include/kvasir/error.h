@@ -31,7 +31,8 @@ const char* error_code_name(ErrorCode code) noexcept;
 // do.
 class Error : public std::runtime_error {
  public:
-  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
+  // Control characters, which names in a file may hold, become '?'.
+  Error(ErrorCode code, std::string message);
   ErrorCode code() const noexcept { return code_; }
 
  private:

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <atomic>
+#include <cassert>
 #include <chrono>
 #include <cstdint>
 #include <mutex>
@@ -41,6 +42,40 @@ bool spin_until(const Done& done) noexcept {
   return done();
 }
 
+// The tasks [first, last) of a loop that nobody has claimed yet, of those that one thread is to begin with.
+// Both ends are in one word, so that owner and helpers never claim the same task.
+class alignas(64) Share {
+ public:
+  void set(std::size_t first, std::size_t last) noexcept {
+    range_.store(word(first, last), std::memory_order_release);
+  }
+  bool claim_first(std::size_t& task) noexcept {
+    return claim(task, [](std::uint64_t first, std::uint64_t) { return first; });
+  }
+  bool claim_last(std::size_t& task) noexcept {
+    return claim(task, [](std::uint64_t, std::uint64_t last) { return last - 1; });
+  }
+
+ private:
+  static std::uint64_t word(std::uint64_t first, std::uint64_t last) noexcept { return last << 32 | first; }
+
+  template <class Choose>
+  bool claim(std::size_t& task, const Choose& choose) noexcept {
+    std::uint64_t range = range_.load(std::memory_order_relaxed);
+    while (true) {
+      const std::uint64_t first = range & 0xFFFFFFFF, last = range >> 32;
+      if (first >= last) return false;
+      task = choose(first, last);
+      const std::uint64_t rest = task == first ? word(first + 1, last) : word(first, last - 1);
+      if (range_.compare_exchange_weak(range, rest, std::memory_order_acquire, std::memory_order_relaxed)) {
+        return true;
+      }
+    }
+  }
+
+  std::atomic<std::uint64_t> range_{0};
+};
+
 }  // namespace
 
 // One loop at a time. Its fields are plain: the caller writes them while no task is claimed, a worker reads
@@ -51,24 +86,26 @@ struct ThreadPool::Impl {
 
   Thunk thunk = nullptr;
   const void* body = nullptr;
-  std::int64_t tasks = 0;
+
+  std::vector<Share> shares;  // one per thread
 
   // Each on its own cache line: they are written by different threads at different times.
-  alignas(64) std::atomic<std::int64_t> unclaimed{0};  // goes below zero when threads look in vain
   alignas(64) std::atomic<std::int64_t> unfinished{0};
   alignas(64) std::atomic<std::uint32_t> loops{0};  // number of loops begun; workers wait for it to change
   alignas(64) std::atomic<std::uint32_t> finished_loops{0};  // a caller that gave up spinning waits for it
   std::atomic<bool> stop{false};
   std::vector<std::thread> workers;
 
-  // Runs tasks of the current loop until none is left. True if it ran the last one to finish.
+  // Runs tasks of the current loop until none is left: first this worker's own share from its front, then the
+  // others' from their backs. True if it ran the last one to finish.
   bool help(int worker) noexcept {
     std::int64_t done = 0;
-    while (unclaimed.load(std::memory_order_relaxed) > 0) {
-      const std::int64_t left = unclaimed.fetch_sub(1, std::memory_order_acquire);
-      if (left <= 0) break;
-      thunk(body, static_cast<std::size_t>(tasks - left), worker);
-      ++done;
+    std::size_t task = 0;
+    const auto own = static_cast<std::size_t>(worker);
+    while (shares[own].claim_first(task)) thunk(body, task, worker), ++done;
+    for (std::size_t i = 1; i < shares.size(); ++i) {
+      Share& other = shares[(own + i) % shares.size()];
+      while (other.claim_last(task)) thunk(body, task, worker), ++done;
     }
     return done > 0 && unfinished.fetch_sub(done, std::memory_order_acq_rel) == done;
   }
@@ -99,6 +136,7 @@ ThreadPool::ThreadPool(int threads) : impl_(std::make_unique<Impl>()) {
     throw Error(ErrorCode::kInvalidArgument,
                 "threads: " + std::to_string(threads) + " is not a number of threads; use 1 or more");
   }
+  impl_->shares = std::vector<Share>(static_cast<std::size_t>(threads));
   try {
     impl_->workers.reserve(static_cast<std::size_t>(threads - 1));
     for (int worker = 1; worker < threads; ++worker) {
@@ -123,6 +161,7 @@ int ThreadPool::size() const noexcept {
 
 void ThreadPool::run(std::size_t tasks, Thunk thunk, const void* body) {
   if (tasks == 0) return;
+  assert(tasks <= 0xFFFFFFFF);  // see Share
   Impl& pool = *impl_;
   const std::lock_guard turn(pool.turn);
   if (tasks == 1 || pool.workers.empty()) {
@@ -132,9 +171,11 @@ void ThreadPool::run(std::size_t tasks, Thunk thunk, const void* body) {
   const std::uint32_t finished = pool.finished_loops.load(std::memory_order_relaxed);
   pool.thunk = thunk;
   pool.body = body;
-  pool.tasks = static_cast<std::int64_t>(tasks);
-  pool.unfinished.store(pool.tasks, std::memory_order_relaxed);
-  pool.unclaimed.store(pool.tasks, std::memory_order_release);
+  pool.unfinished.store(static_cast<std::int64_t>(tasks), std::memory_order_relaxed);
+  const std::size_t threads = pool.shares.size();
+  for (std::size_t i = 0; i < threads; ++i) {
+    pool.shares[i].set(tasks * i / threads, tasks * (i + 1) / threads);
+  }
   pool.loops.fetch_add(1, std::memory_order_release);
   pool.loops.notify_all();  // no system call unless a worker sleeps
 

@@ -3,9 +3,10 @@
 //   base::ThreadPool pool(2);
 //   pool.parallel_for(tasks, [&](std::size_t task, int worker) noexcept { … });
 //
-// Tasks are claimed one by one from an atomic counter, so a core that a neighbour slows down simply takes
-// fewer of them (static halves made 2-thread runs slower than 1-thread ones on a shared machine). Between
-// loops workers spin for a bounded time, then sleep.
+// Each thread begins with an equal share of the tasks and claims them in order, so that what it needs next is
+// what lies next in memory (products fetch ahead for that); whoever is done takes from the others' ends, so a
+// core that a neighbour slows down simply does fewer (static halves made 2-thread runs slower than 1-thread
+// ones on a shared machine). Between loops workers spin for a bounded time, then sleep.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +28,7 @@ class ThreadPool {
 
   // Runs body(task, worker) for each task in [0, tasks), worker in [0, size()); returns when all are done.
   // All writes of the tasks are visible to the caller afterwards. One loop at a time: concurrent callers take
-  // turns. Not reentrant.
+  // turns. Not reentrant. tasks < 2^32.
   template <class Body>
   void parallel_for(std::size_t tasks, const Body& body) {
     static_assert(std::is_nothrow_invocable_v<const Body&, std::size_t, int>,

@@ -65,6 +65,38 @@ std::size_t find_invalid_utf8(std::string_view text) noexcept {
   return text.size();
 }
 
+std::string replace_invalid_utf8(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t good = find_invalid_utf8(text.substr(at));
+    out.append(text, at, good);
+    at += good;
+    if (at == text.size()) break;
+    // The maximal part: a lead byte with those that may follow it; any byte by itself otherwise.
+    const auto byte = [&](std::size_t i) { return static_cast<std::uint8_t>(text[i]); };
+    const std::uint8_t lead = byte(at);
+    const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
+                               : lead >= 0xE0 && lead <= 0xEF ? 3
+                               : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                              : 1;
+    std::size_t end = at + 1;
+    for (; end < at + length && end < text.size(); ++end) {
+      std::uint8_t low = 0x80, high = 0xBF;
+      if (end == at + 1) {
+        if (lead == 0xE0) low = 0xA0;
+        if (lead == 0xED) high = 0x9F;
+        if (lead == 0xF0) low = 0x90;
+        if (lead == 0xF4) high = 0x8F;
+      }
+      if (byte(end) < low || byte(end) > high) break;
+    }
+    out += "\xEF\xBF\xBD";
+    at = end;
+  }
+  return out;
+}
+
 void append_utf8(std::string& out, char32_t c) {
   const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(byte)); };
   if (c < 0x80) {

@@ -13,6 +13,10 @@ namespace kvasir::base {
 // at most U+10FFFF), or text.size() if all is well. Takes 8 bytes at a time through ASCII.
 std::size_t find_invalid_utf8(std::string_view text) noexcept;
 
+// The text with each maximal part of it that cannot belong to well-formed UTF-8 replaced by one U+FFFD (The
+// Unicode Standard, section 3.9; what Python, Rust and the web do).
+std::string replace_invalid_utf8(std::string_view text);
+
 struct CodePoint {
   char32_t value;
   std::uint8_t length;  // bytes

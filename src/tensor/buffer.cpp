@@ -47,6 +47,7 @@ void Buffer<T>::Free::operator()(T* p) const noexcept {
 }
 
 template class Buffer<float>;
+template class Buffer<std::byte>;
 
 float* Workspace::floats(std::size_t slot, std::size_t size) {
   assert(slot < kSlots);

@@ -34,6 +34,7 @@ class Buffer {
 };
 
 extern template class Buffer<float>;
+extern template class Buffer<std::byte>;
 
 // Grow-only scratch memory, reused from call to call. One owner, one thread.
 class Workspace {
