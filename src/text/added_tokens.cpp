@@ -145,8 +145,35 @@ void AddedTokens::rebuild_matchers(const Normalizer* normalizer, const std::stri
                                                  "\" when it is normalised");
       }
       normalized_.add(content.text(), id);
+      begins_beyond_ascii_ =
+          begins_beyond_ascii_ || static_cast<std::uint8_t>(content.text().front()) >= 0x80;
     }
   }
+}
+
+bool AddedTokens::may_begin_in(std::string_view text) const noexcept {
+  for (std::size_t at = 0; at < text.size();) {
+    const base::CodePoint c = base::decode_utf8(text, at);
+    at += c.length;
+    if (c.value < 0x80) {
+      const unicode::Properties& p = unicode::properties(c.value);
+      const auto lower = static_cast<std::uint8_t>(static_cast<std::int32_t>(c.value) + p.lower_delta);
+      if (normalized_.begins(static_cast<std::uint8_t>(c.value)) || normalized_.begins(lower)) return true;
+      continue;
+    }
+    // What is not ASCII becomes something else that is not, with any first byte; a little of it decomposes to
+    // ASCII and a mark, or has it as lower case.
+    if (begins_beyond_ascii_) return true;
+    const std::u32string_view parts = unicode::canonical_decomposition(c.value);
+    const char32_t first = parts.empty() ? c.value : parts.front();
+    const char32_t folded = first + static_cast<char32_t>(unicode::properties(first).lower_delta);
+    if ((first < 0x80 && normalized_.begins(static_cast<std::uint8_t>(first))) ||
+        (folded < 0x80 && normalized_.begins(static_cast<std::uint8_t>(folded))) ||
+        (c.value == U'\u0130' && normalized_.begins('i'))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void AddedTokens::split(std::string_view text, Pass pass,

@@ -46,6 +46,8 @@ class StringMatcher {
     std::int32_t value;
   };
   std::optional<Match> find(std::string_view text, std::size_t from) const;
+  // Whether a pattern begins with the byte.
+  bool begins(std::uint8_t byte) const noexcept { return starts_[byte]; }
 
  private:
   struct Node {
@@ -75,6 +77,9 @@ class AddedTokens {
   };
   enum class Pass { kRaw, kNormalized };
   bool has(Pass pass) const noexcept { return !matcher(pass).empty(); }
+  // Whether a token that is sought in the normalised text might begin with what BERT's normaliser makes of
+  // one of the text's characters.
+  bool may_begin_in(std::string_view text) const noexcept;
   // Visits the parts of a text in order.
   void split(std::string_view text, Pass pass, const std::function<void(const Part&)>& visit) const;
 
@@ -92,6 +97,7 @@ class AddedTokens {
   std::unordered_map<std::string, std::int32_t> ids_;
   std::map<std::int32_t, AddedToken> by_id_;  // the latest flags of each id
   StringMatcher raw_, normalized_;
+  bool begins_beyond_ascii_ = false;  // one of normalized_
 };
 
 }  // namespace kvasir::text

@@ -1,9 +1,15 @@
 #include "text/decoder.h"
 
+#include <algorithm>
+#include <charconv>
+#include <optional>
 #include <span>
 #include <utility>
 
+#include "base/utf8.h"
 #include "kvasir/error.h"
+#include "text/byte_level.h"
+#include "text/pattern.h"
 
 namespace kvasir::text {
 
@@ -33,15 +39,19 @@ void replace_all(std::string& text, std::span<const Replacement> replacements) {
   }
 }
 
+void clean_up_token(std::string& token) {
+  replace_all(token, kPunctuation);
+  replace_all(token, kDoNot);
+  replace_all(token, kContractions);
+}
+
+using Tokens = std::vector<std::string>;
+
 class JoinDecoder : public Decoder {
  public:
-  std::string decode(const std::vector<std::string_view>& tokens) const override {
-    std::string text;
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      if (i > 0) text += ' ';
-      text += tokens[i];
-    }
-    return text;
+  Tokens decode_chain(Tokens tokens) const override {
+    for (std::size_t i = 1; i < tokens.size(); ++i) tokens[i].insert(0, 1, ' ');
+    return tokens;
   }
 };
 
@@ -49,23 +59,16 @@ class WordPieceDecoder : public Decoder {
  public:
   WordPieceDecoder(std::string prefix, bool cleanup) : prefix_(std::move(prefix)), cleanup_(cleanup) {}
 
-  std::string decode(const std::vector<std::string_view>& tokens) const override {
-    std::string text;
+  Tokens decode_chain(Tokens tokens) const override {
     for (std::size_t i = 0; i < tokens.size(); ++i) {
-      std::string piece(tokens[i]);
-      if (i > 0 && piece.starts_with(prefix_)) {
-        piece.erase(0, prefix_.size());
+      if (i > 0 && tokens[i].starts_with(prefix_)) {
+        tokens[i].erase(0, prefix_.size());
       } else if (i > 0) {
-        piece.insert(piece.begin(), ' ');
+        tokens[i].insert(0, 1, ' ');
       }
-      if (cleanup_) {  // token by token, as the reference: what spans two of them stays
-        replace_all(piece, kPunctuation);
-        replace_all(piece, kDoNot);
-        replace_all(piece, kContractions);
-      }
-      text += piece;
+      if (cleanup_) clean_up_token(tokens[i]);  // by itself, as the reference: what spans two of them stays
     }
-    return text;
+    return tokens;
   }
 
  private:
@@ -73,12 +76,238 @@ class WordPieceDecoder : public Decoder {
   bool cleanup_;
 };
 
+// The end of a word is marked ("</w>") and becomes a space, but at the end of the text.
+class BpeDecoder : public Decoder {
+ public:
+  explicit BpeDecoder(std::string suffix) : suffix_(std::move(suffix)) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      const Replacement replacement{suffix_, i + 1 == tokens.size() ? "" : " "};
+      replace_all(tokens[i], {&replacement, 1});
+    }
+    return tokens;
+  }
+
+ private:
+  std::string suffix_;
+};
+
+class ByteLevelDecoder : public Decoder {
+ public:
+  Tokens decode_chain(Tokens tokens) const override {
+    std::string bytes;
+    for (const std::string& token : tokens) {
+      const auto own = byte_level::bytes_of(token);
+      bytes += own ? *own : token;  // an added token need not consist of bytes' characters
+    }
+    return {base::replace_invalid_utf8(bytes)};
+  }
+};
+
+// "<0xE2>" and so on become bytes; a run of them that is not UTF-8 one U+FFFD each.
+class ByteFallbackDecoder : public Decoder {
+ public:
+  Tokens decode_chain(Tokens tokens) const override {
+    Tokens out;
+    std::string run;
+    const auto finish_run = [&] {
+      if (run.empty()) return;
+      if (base::find_invalid_utf8(run) == run.size()) {
+        out.push_back(run);
+      } else {
+        out.insert(out.end(), run.size(), "\uFFFD");
+      }
+      run.clear();
+    };
+    for (std::string& token : tokens) {
+      if (const auto byte = byte_of(token)) {
+        run += *byte;
+      } else {
+        finish_run();
+        out.push_back(std::move(token));
+      }
+    }
+    finish_run();
+    return out;
+  }
+
+ private:
+  static std::optional<char> byte_of(std::string_view token) {
+    if (token.size() != 6 || !token.starts_with("<0x") || !token.ends_with('>')) return std::nullopt;
+    unsigned byte = 0;
+    const auto [end, error] = std::from_chars(token.data() + 3, token.data() + 5, byte, 16);
+    if (error != std::errc() || end != token.data() + 5) return std::nullopt;
+    return static_cast<char>(byte);
+  }
+};
+
+class FuseDecoder : public Decoder {
+ public:
+  Tokens decode_chain(Tokens tokens) const override {
+    std::string text;
+    for (const std::string& token : tokens) text += token;
+    return {std::move(text)};
+  }
+};
+
+// "▁" becomes a space, but none in the first token if one was put before the text.
+class MetaspaceDecoder : public Decoder {
+ public:
+  MetaspaceDecoder(std::string replacement, bool prepends)
+      : replacement_(std::move(replacement)), prepends_(prepends) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    for (std::size_t i = 0; i < tokens.size(); ++i) {
+      const Replacement replacement{replacement_, i == 0 && prepends_ ? "" : " "};
+      replace_all(tokens[i], {&replacement, 1});
+    }
+    return tokens;
+  }
+
+ private:
+  std::string replacement_;
+  bool prepends_;
+};
+
+class ReplaceDecoder : public Decoder {
+ public:
+  ReplaceDecoder(std::unique_ptr<Pattern> pattern, std::string content)
+      : pattern_(std::move(pattern)), content_(std::move(content)) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    for (std::string& token : tokens) {
+      std::vector<Part> parts;
+      pattern_->find(token, {0, token.size()}, parts);
+      std::string out;
+      for (const auto& [piece, match] : parts) {
+        out += match ? content_ : token.substr(piece.begin, piece.end - piece.begin);
+      }
+      token = std::move(out);
+    }
+    return tokens;
+  }
+
+ private:
+  std::unique_ptr<Pattern> pattern_;
+  std::string content_;
+};
+
+class SequenceDecoder : public Decoder {
+ public:
+  explicit SequenceDecoder(std::vector<std::unique_ptr<Decoder>> parts) : parts_(std::move(parts)) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    for (const auto& part : parts_) tokens = part->decode_chain(std::move(tokens));
+    return tokens;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Decoder>> parts_;
+};
+
+// Takes a character away from the ends of each token, so many times at most.
+class StripDecoder : public Decoder {
+ public:
+  StripDecoder(std::string content, std::size_t start, std::size_t stop)
+      : content_(std::move(content)), start_(start), stop_(stop) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    for (std::string& token : tokens) {
+      std::size_t begin = 0, end = token.size();
+      for (std::size_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0; ++i) {
+        begin += content_.size();
+      }
+      for (std::size_t i = 0;
+           i < stop_ && std::string_view(token).substr(begin, end - begin).ends_with(content_); ++i) {
+        end -= content_.size();
+      }
+      token = token.substr(begin, end - begin);
+    }
+    return tokens;
+  }
+
+ private:
+  std::string content_;
+  std::size_t start_, stop_;
+};
+
+// Repeated tokens are one, padding is none, and a delimiter parts the words.
+class CtcDecoder : public Decoder {
+ public:
+  CtcDecoder(std::string pad, std::string delimiter, bool cleanup)
+      : pad_(std::move(pad)), delimiter_(std::move(delimiter)), cleanup_(cleanup) {}
+  Tokens decode_chain(Tokens tokens) const override {
+    tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
+    Tokens out;
+    for (std::string& token : tokens) {
+      const Replacement pad{pad_, ""}, delimiter{delimiter_, " "};
+      replace_all(token, {&pad, 1});
+      if (cleanup_) {
+        clean_up_token(token);
+        replace_all(token, {&delimiter, 1});
+      }
+      if (!token.empty()) out.push_back(std::move(token));
+    }
+    return out;
+  }
+
+ private:
+  std::string pad_, delimiter_;
+  bool cleanup_;
+};
+
+// A string that something is replaced by; an empty one would match everywhere.
+std::string not_empty(const base::JsonObject& json, const char* key) {
+  std::string text = json.string(key);
+  if (text.empty()) json.fail(std::string("key ") + key + " is empty");
+  return text;
+}
+
+std::unique_ptr<Decoder> make_sequence(const base::JsonObject& json) {
+  const base::json::array* list = json.at("decoders").if_array();
+  if (list == nullptr) json.fail("key decoders is not a list");
+  std::vector<std::unique_ptr<Decoder>> parts;
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const std::string name = "decoders[" + std::to_string(i) + "]";
+    if ((*list)[i].is_null()) json.fail(name + " is null");
+    parts.push_back(make_decoder((*list)[i], json.origin() + ": " + name));
+  }
+  return std::make_unique<SequenceDecoder>(std::move(parts));
+}
+
+std::unique_ptr<Decoder> make_strip(const base::JsonObject& json) {
+  constexpr std::int64_t kMaxCount = 1'000'000'000;
+  return std::make_unique<StripDecoder>(not_empty(json, "content"),
+                                        static_cast<std::size_t>(json.integer("start", 0, kMaxCount)),
+                                        static_cast<std::size_t>(json.integer("stop", 0, kMaxCount)));
+}
+
 }  // namespace
+
+std::string Decoder::decode(std::vector<std::string> tokens) const {
+  std::string text;
+  for (const std::string& token : decode_chain(std::move(tokens))) text += token;
+  return text;
+}
 
 std::unique_ptr<Decoder> make_decoder(const base::json::value& value, const std::string& origin) {
   if (value.is_null()) return std::make_unique<JoinDecoder>();
   const base::JsonObject json(value, origin);
   const std::string type = json.string("type");
+  if (type == "BPEDecoder") return std::make_unique<BpeDecoder>(not_empty(json, "suffix"));
+  if (type == "ByteFallback") return std::make_unique<ByteFallbackDecoder>();
+  if (type == "ByteLevel") return std::make_unique<ByteLevelDecoder>();
+  if (type == "CTC") {
+    return std::make_unique<CtcDecoder>(not_empty(json, "pad_token"), not_empty(json, "word_delimiter_token"),
+                                        json.boolean_or("cleanup", true));
+  }
+  if (type == "Fuse") return std::make_unique<FuseDecoder>();
+  if (type == "Metaspace") {
+    const bool prepends =
+        json.string_or("prepend_scheme", "always") != "never" && json.boolean_or("add_prefix_space", true);
+    return std::make_unique<MetaspaceDecoder>(not_empty(json, "replacement"), prepends);
+  }
+  if (type == "Replace") {
+    return std::make_unique<ReplaceDecoder>(make_pattern(json.object("pattern")), json.string("content"));
+  }
+  if (type == "Sequence") return make_sequence(json);
+  if (type == "Strip") return make_strip(json);
   if (type == "WordPiece") {
     return std::make_unique<WordPieceDecoder>(json.string("prefix"), json.boolean_or("cleanup", true));
   }

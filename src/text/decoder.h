@@ -13,11 +13,14 @@ namespace kvasir::text {
 class Decoder {
  public:
   virtual ~Decoder() = default;
-  virtual std::string decode(const std::vector<std::string_view>& tokens) const = 0;
+  // What becomes of the tokens, which is again a list of them; the text is that list joined.
+  virtual std::vector<std::string> decode_chain(std::vector<std::string> tokens) const = 0;
+  std::string decode(std::vector<std::string> tokens) const;
 };
 
-// Reads the "decoder" of a tokenizer.json: WordPiece; null joins the tokens by spaces. Throws kFormat,
-// kUnsupported (another type).
+// Reads the "decoder" of a tokenizer.json: BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace,
+// Replace, Sequence, Strip, WordPiece; null joins the tokens by spaces. Throws kFormat, kUnsupported (another
+// type).
 std::unique_ptr<Decoder> make_decoder(const base::json::value& value, const std::string& origin);
 
 // Removes spaces before punctuation and in English contractions, as `clean_up_tokenization_spaces` of

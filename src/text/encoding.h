@@ -16,11 +16,14 @@ struct ByteSpan {
 };
 
 // One text, tokenised once, without special tokens added by a template (special tokens that stood literally
-// in the text are here). Structure of arrays; all vectors have size() elements.
+// in the text are here). Structure of arrays; ids, offsets and word_ids have size() elements.
 struct TokenizedText {
   std::vector<std::int32_t> ids;
   std::vector<ByteSpan> offsets;       // as the reference's offsets, in bytes
   std::vector<std::int32_t> word_ids;  // index of the pre-tokenised word, from 0; non-decreasing
+  // The offsets that a token has as the first of a slice, if the tokenizer makes that difference (byte-level
+  // ones with add_prefix_space); else empty.
+  std::vector<ByteSpan> first_offsets;
 
   std::size_t size() const noexcept { return ids.size(); }
 };

@@ -1,7 +1,10 @@
 #include "text/normalized_text.h"
 
+#include <utility>
+
 #include "base/utf8.h"
 #include "kvasir/error.h"
+#include "text/pattern.h"
 #include "text/unicode_tables.h"
 
 namespace kvasir::text {
@@ -25,16 +28,29 @@ std::vector<char32_t> code_points(std::string_view text) {
   return result;
 }
 
-NormalizedText::NormalizedText(std::string_view original, std::size_t shift)
-    : max_size_(original.size() * kMaxGrowth + kMaxGrowthOfShortTexts), text_(original) {
-  origins_.reserve(original.size());
+NormalizedText::NormalizedText(std::string_view original, std::size_t shift, Ends ends)
+    : shift_(shift),
+      ends_(ends),
+      max_size_(original.size() * kMaxGrowth + kMaxGrowthOfShortTexts),
+      text_(original) {
+  origins_.resize(original.size());
   for (std::size_t at = 0; at < original.size();) {
     const std::size_t length = base::decode_utf8(original, at).length;
     const ByteSpan span{static_cast<std::uint32_t>(shift + at),
                         static_cast<std::uint32_t>(shift + at + length)};
-    origins_.insert(origins_.end(), length, span);
-    at += length;
+    for (const std::size_t end = at + length; at < end; ++at) origins_[at] = span;
   }
+}
+
+NormalizedText::NormalizedText(const NormalizedText& from, Piece piece)
+    : shift_(from.shift_), ends_(from.ends_), max_size_(from.max_size_) {
+  append(from, piece);
+}
+
+void NormalizedText::append(const NormalizedText& from, Piece piece) {
+  text_.append(from.text_, piece.begin, piece.end - piece.begin);
+  origins_.insert(origins_.end(), from.origins_.begin() + static_cast<std::ptrdiff_t>(piece.begin),
+                  from.origins_.begin() + static_cast<std::ptrdiff_t>(piece.end));
 }
 
 void NormalizedText::transform(std::span<const Change> changes, std::size_t deleted) {
@@ -76,7 +92,17 @@ void NormalizedText::map(const std::function<char32_t(char32_t)>& to) {
   transform(changes);
 }
 
+void NormalizedText::lowercase_ascii() {
+  for (char& c : text_) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  }
+}
+
 void NormalizedText::strip(bool left, bool right) {
+  const auto may_be_space = [](char c) { return static_cast<std::uint8_t>(c) <= ' ' || c < 0; };
+  left = left && !text_.empty() && may_be_space(text_.front());
+  right = right && !text_.empty() && may_be_space(text_.back());
+  if (!left && !right) return;
   const std::vector<char32_t> all = code_points(text_);
   std::size_t begin = 0, end = all.size();
   while (left && begin < end && unicode::is_white_space(all[begin])) ++begin;
@@ -95,30 +121,26 @@ void NormalizedText::prepend(std::string_view prefix) {
   text_.insert(0, prefix);
 }
 
-void NormalizedText::replace(std::string_view pattern, std::string_view by) {
-  std::string text;
-  std::vector<ByteSpan> origins;
-  std::size_t copied = 0;
-  const auto copy_until = [&](std::size_t end) {
-    text.append(text_, copied, end - copied);
-    origins.insert(origins.end(), origins_.begin() + static_cast<std::ptrdiff_t>(copied),
-                   origins_.begin() + static_cast<std::ptrdiff_t>(end));
-  };
-  for (std::size_t at; (at = text_.find(pattern, copied)) != std::string::npos;) {
-    copy_until(at);
-    copied = at + pattern.size();
+void NormalizedText::replace(const Pattern& pattern, std::string_view by) {
+  std::vector<Part> parts;
+  pattern.find(text_, {0, text_.size()}, parts);
+  if (parts.empty() || (parts.size() == 1 && !parts.front().match)) return;
+  NormalizedText out = empty_like(*this);
+  for (const auto& [piece, match] : parts) {
+    if (!match) {
+      out.append(*this, piece);
+      continue;
+    }
     // As the reference: the matched code points are deleted first, then the others inserted, so these carry
     // the span of the last deleted one.
-    text.append(by);
-    if (text.size() > max_size_) {
+    const auto start = static_cast<std::uint32_t>(shift_);
+    out.append(by, piece.end > 0 ? origins_[piece.end - 1] : ByteSpan{start, start});
+    if (out.text_.size() > max_size_) {
       throw Error(ErrorCode::kResourceExhausted, "normalizer: replacements make the text more than " +
                                                      std::to_string(kMaxGrowth) + " times as long");
     }
-    origins.insert(origins.end(), by.size(), origins_[copied - 1]);
   }
-  copy_until(text_.size());
-  text_ = std::move(text);
-  origins_ = std::move(origins);
+  *this = std::move(out);
 }
 
 }  // namespace kvasir::text

@@ -18,6 +18,8 @@
 
 namespace kvasir::text {
 
+class Pattern;
+
 // A half-open range of bytes of a text, original or normalised.
 struct Piece {
   std::size_t begin = 0, end = 0;
@@ -33,15 +35,34 @@ struct Change {
 
 class NormalizedText {
  public:
+  // A fragment of a text may be normalised slice by slice, if nobody can tell; what happens to the ends of a
+  // fragment then has to know which slices have them.
+  struct Ends {
+    bool first = true, last = true;
+  };
   // original must be well-formed UTF-8; it begins at byte `shift` of the text that spans are to refer to.
-  NormalizedText(std::string_view original, std::size_t shift);
+  NormalizedText(std::string_view original, std::size_t shift) : NormalizedText(original, shift, Ends{}) {}
+  NormalizedText(std::string_view original, std::size_t shift, Ends ends);
+  // A part of another one, or (no piece) nothing yet, to be built by append().
+  NormalizedText(const NormalizedText& from, Piece piece);
+  static NormalizedText empty_like(const NormalizedText& from) { return {from, Piece{}}; }
 
   const std::string& text() const noexcept { return text_; }
+  Ends ends() const noexcept { return ends_; }
   // Span of bytes [begin, end) of text(), begin < end: from the start of the first byte's origin to the end
   // of the last one's.
   ByteSpan origin(std::size_t begin, std::size_t end) const noexcept {
     return {origins_[begin].begin, origins_[end - 1].end};
   }
+
+  ByteSpan origin_of_byte(std::size_t at) const noexcept { return origins_[at]; }
+
+  // Adds to the end; all of `text` comes from `origin`.
+  void append(std::string_view text, ByteSpan origin) {
+    text_.append(text);
+    origins_.resize(text_.size(), origin);
+  }
+  void append(const NormalizedText& from, Piece piece);
 
   // Replaces the text by `changes`, whose zero and negative changes consume all code points of the text after
   // the first `deleted`.
@@ -49,15 +70,18 @@ class NormalizedText {
 
   void filter(const std::function<bool(char32_t)>& keep);
   void map(const std::function<char32_t(char32_t)>& to);
+  void lowercase_ascii();  // precondition: text() has nothing else
   // `deleted` code points fall away at the beginning and at the end.
   void strip(bool left, bool right);
-  // Puts the string before a text that is not empty.
+  // Puts the string before a text that is not empty, as if it stood in the text's first code point.
   void prepend(std::string_view prefix);
-  // Replaces every occurrence from the left; pattern must not be empty. Throws kResourceExhausted if the text
-  // grows beyond measure: a list of replacements can double it each time.
-  void replace(std::string_view pattern, std::string_view by);
+  // Replaces every match from the left. Throws kResourceExhausted if the text grows beyond measure: a list of
+  // replacements can double it each time.
+  void replace(const Pattern& pattern, std::string_view by);
 
  private:
+  std::size_t shift_;
+  Ends ends_;
   std::size_t max_size_;
   std::string text_;
   std::vector<ByteSpan> origins_;  // of each byte of text_

@@ -1,10 +1,15 @@
 #include "text/normalizer.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "kvasir/error.h"
+#include "text/byte_level.h"
+#include "text/chars_map.h"
+#include "text/pattern.h"
 #include "text/unicode_normalization.h"
 #include "text/unicode_tables.h"
 
@@ -15,6 +20,10 @@ namespace {
 using unicode::properties;
 
 void lowercase(NormalizedText& text) {
+  if (unicode::has_only_ascii(text.text())) {
+    text.lowercase_ascii();
+    return;
+  }
   std::vector<Change> changes;
   for (const char32_t c : code_points(text.text())) {
     const unicode::Properties& p = properties(c);
@@ -49,12 +58,19 @@ void set_chinese_apart(NormalizedText& text) {
 class Lowercase : public Normalizer {
  public:
   void normalize(NormalizedText& text) const override { lowercase(text); }
+  bool is_local() const noexcept override { return true; }
 };
 
 class UnicodeForm : public Normalizer {
  public:
   explicit UnicodeForm(unicode::Form form) : form_(form) {}
-  void normalize(NormalizedText& text) const override { normalize_form(text, form_); }
+  void normalize(NormalizedText& text) const override {
+    if (!leaves(text.text())) normalize_form(text, form_);
+  }
+  bool leaves(std::string_view text) const noexcept override {
+    return form_ == unicode::Form::kNfc ? unicode::is_plain_nfc(text) : unicode::has_only_ascii(text);
+  }
+  bool is_local() const noexcept override { return true; }
 
  private:
   unicode::Form form_;
@@ -63,8 +79,10 @@ class UnicodeForm : public Normalizer {
 class StripAccents : public Normalizer {
  public:
   void normalize(NormalizedText& text) const override {
+    if (unicode::has_only_ascii(text.text())) return;
     text.filter([](char32_t c) { return (properties(c).flags & unicode::kMark) == 0; });
   }
+  bool is_local() const noexcept override { return true; }
 };
 
 // SentencePiece's nmt rules, as the reference restates them: control characters go, other blanks become
@@ -83,12 +101,16 @@ class Nmt : public Normalizer {
       return blank ? U' ' : c;
     });
   }
+  bool is_local() const noexcept override { return true; }
 };
 
 class Strip : public Normalizer {
  public:
   Strip(bool left, bool right) : left_(left), right_(right) {}
-  void normalize(NormalizedText& text) const override { text.strip(left_, right_); }
+  void normalize(NormalizedText& text) const override {
+    text.strip(left_ && text.ends().first, right_ && text.ends().last);
+  }
+  bool is_local() const noexcept override { return true; }
 
  private:
   bool left_, right_;
@@ -97,7 +119,10 @@ class Strip : public Normalizer {
 class Prepend : public Normalizer {
  public:
   explicit Prepend(std::string prefix) : prefix_(std::move(prefix)) {}
-  void normalize(NormalizedText& text) const override { text.prepend(prefix_); }
+  void normalize(NormalizedText& text) const override {
+    if (text.ends().first) text.prepend(prefix_);
+  }
+  bool is_local() const noexcept override { return true; }
 
  private:
   std::string prefix_;
@@ -105,12 +130,55 @@ class Prepend : public Normalizer {
 
 class Replace : public Normalizer {
  public:
-  Replace(std::string pattern, std::string content)
+  Replace(std::unique_ptr<Pattern> pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  void normalize(NormalizedText& text) const override { text.replace(pattern_, content_); }
+  void normalize(NormalizedText& text) const override { text.replace(*pattern_, content_); }
+  bool is_local() const noexcept override { return pattern_->is_local() && !pattern_->cuts(); }
 
  private:
-  std::string pattern_, content_;
+  std::unique_ptr<Pattern> pattern_;
+  std::string content_;
+};
+
+class Precompiled : public Normalizer {
+ public:
+  explicit Precompiled(CharsMap map) : map_(std::move(map)) {
+    for (char c = ' '; c <= 'z' && is_local_; ++c) {
+      if (c == ' ' || (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || c >= 'a') {
+        const auto mapped = map_.find({&c, 1});
+        is_local_ = !mapped || *mapped == std::string_view(&c, 1);
+      }
+    }
+  }
+  void normalize(NormalizedText& text) const override { map_.normalize(text); }
+  bool is_local() const noexcept override { return is_local_; }
+  // What the map deletes at the very beginning moves the spans of all that follows (see CharsMap). It may
+  // come to stand there when other normalisers have done their part.
+  bool is_global_from(std::string_view begin) const override {
+    for (std::size_t at = 0; at < begin.size();) {
+      const std::size_t length = base::decode_utf8(begin, at).length;
+      if (length == 1 && begin[at] > ' ' && begin[at] < 0x7F) return false;
+      if (const auto mapped = map_.find(begin.substr(at, length)); mapped && mapped->empty()) return true;
+      at += length;
+    }
+    return false;
+  }
+
+ private:
+  CharsMap map_;
+  bool is_local_ = true;
+};
+
+// Every byte becomes a printable character.
+class ByteLevel : public Normalizer {
+ public:
+  void normalize(NormalizedText& text) const override {
+    NormalizedText out = NormalizedText::empty_like(text);
+    for (std::size_t at = 0; at < text.text().size(); ++at) {
+      out.append(byte_level::character(static_cast<std::uint8_t>(text.text()[at])), text.origin_of_byte(at));
+    }
+    text = std::move(out);
+  }
 };
 
 class Sequence : public Normalizer {
@@ -119,19 +187,20 @@ class Sequence : public Normalizer {
   void normalize(NormalizedText& text) const override {
     for (const auto& part : parts_) part->normalize(text);
   }
+  bool is_global_from(std::string_view begin) const override {
+    return std::any_of(parts_.begin(), parts_.end(),
+                       [&](const auto& part) { return part->is_global_from(begin); });
+  }
+  bool is_local() const noexcept override {
+    return std::all_of(parts_.begin(), parts_.end(), [](const auto& part) { return part->is_local(); });
+  }
 
  private:
   std::vector<std::unique_ptr<Normalizer>> parts_;
 };
 
 std::unique_ptr<Normalizer> make_replace(const base::JsonObject& json) {
-  const base::JsonObject pattern = json.object("pattern");
-  if (pattern.has("Regex")) {
-    throw Error(ErrorCode::kUnsupported, pattern.origin() + ": Regex is not supported, only String");
-  }
-  std::string text = pattern.string("String");
-  if (text.empty()) pattern.fail("String is empty, which would match everywhere");
-  return std::make_unique<Replace>(std::move(text), json.string("content"));
+  return std::make_unique<Replace>(make_pattern(json.object("pattern")), json.string("content"));
 }
 
 std::unique_ptr<Normalizer> make_sequence(const base::JsonObject& json) {
@@ -169,17 +238,30 @@ void BertNormalizer::normalize(NormalizedText& text) const {
   if (options_.lowercase) lowercase(text);
 }
 
+std::unique_ptr<Normalizer> make_precompiled(CharsMap map) {
+  return std::make_unique<Precompiled>(std::move(map));
+}
+
+std::unique_ptr<Normalizer> make_normalizers(std::vector<std::unique_ptr<Normalizer>> list) {
+  return std::make_unique<Sequence>(std::move(list));
+}
+
 std::unique_ptr<Normalizer> make_normalizer(const base::json::value& value, const std::string& origin) {
   if (value.is_null()) return nullptr;
   const base::JsonObject json(value, origin);
   const std::string type = json.string("type");
   if (type == "BertNormalizer") return make_bert(json);
+  if (type == "ByteLevel") return std::make_unique<ByteLevel>();
   if (type == "Lowercase") return std::make_unique<Lowercase>();
   if (type == "NFC") return std::make_unique<UnicodeForm>(unicode::Form::kNfc);
   if (type == "NFD") return std::make_unique<UnicodeForm>(unicode::Form::kNfd);
   if (type == "NFKC") return std::make_unique<UnicodeForm>(unicode::Form::kNfkc);
   if (type == "NFKD") return std::make_unique<UnicodeForm>(unicode::Form::kNfkd);
   if (type == "Nmt") return std::make_unique<Nmt>();
+  if (type == "Precompiled") {
+    return make_precompiled(
+        CharsMap::from_base64(json.string("precompiled_charsmap"), json.origin() + ": precompiled_charsmap"));
+  }
   if (type == "Prepend") return std::make_unique<Prepend>(json.string("prepend"));
   if (type == "Replace") return make_replace(json);
   if (type == "Sequence") return make_sequence(json);

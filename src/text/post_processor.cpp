@@ -32,7 +32,11 @@ Encoding apply(const std::vector<TemplatePart>& parts, std::span<const PostProce
     if (part.sequence != Encoding::kNone) {
       const auto& [text, slice] = inputs[static_cast<std::size_t>(part.sequence)];
       append(out.ids, text->ids, slice);
+      const std::size_t first = out.offsets.size();
       append(out.offsets, text->offsets, slice);
+      if (!text->first_offsets.empty() && slice.begin < slice.end) {
+        out.offsets[first] = text->first_offsets[slice.begin];
+      }
       append(out.word_ids, text->word_ids, slice);
       out.sequence_ids.resize(out.ids.size(), part.sequence);
     } else if (add_special_tokens) {
@@ -109,6 +113,28 @@ std::int32_t named_id(const base::JsonObject& json, const char* key) {
   return static_cast<std::int32_t>(*id);
 }
 
+// Each but one of the processors only trims offsets, and each but one only adds tokens.
+PostProcessor make_sequence(const base::JsonObject& json) {
+  const base::json::array* list = json.at("processors").if_array();
+  if (list == nullptr) json.fail("key processors is not a list");
+  PostProcessor result;
+  std::optional<Trimming> trimming;
+  bool has_template = false;
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    const std::string origin = json.origin() + ": processors[" + std::to_string(i) + "]";
+    PostProcessor part = make_post_processor((*list)[i], origin);
+    if (part.trimming() && !trimming) trimming = part.trimming();
+    if (base::JsonObject((*list)[i], origin).string("type") == "ByteLevel") continue;
+    if (has_template) {
+      throw Error(ErrorCode::kUnsupported, origin + ": a second processor that adds tokens is not supported");
+    }
+    has_template = true;
+    result = std::move(part);
+  }
+  if (trimming) result.set_trimming(*trimming, true);
+  return result;
+}
+
 }  // namespace
 
 PostProcessor::PostProcessor()
@@ -133,21 +159,33 @@ PostProcessor make_post_processor(const base::json::value& value, const std::str
   if (value.is_null()) return {};
   const base::JsonObject json(value, origin);
   const std::string type = json.string("type");
+  const Trimming trimming{.trim_offsets = json.boolean_or("trim_offsets", true),
+                          .add_prefix_space = json.boolean_or("add_prefix_space", true)};
+  if (type == "Sequence") return make_sequence(json);
+  if (type == "ByteLevel") {
+    PostProcessor result;
+    result.set_trimming(trimming, false);
+    return result;
+  }
   std::vector<TemplatePart> single, pair;
   if (type == "TemplateProcessing") {
     single = parse_template(json, "single");
     pair = parse_template(json, "pair");
-  } else if (type == "BertProcessing") {
+  } else if (type == "BertProcessing" || type == "RobertaProcessing") {
     const std::int32_t cls = named_id(json, "cls"), sep = named_id(json, "sep");
+    const bool roberta = type == "RobertaProcessing";  // two separators, one type
     single = {token_part(cls, 0), sequence_part(0, 0), token_part(sep, 0)};
     pair = single;
-    pair.push_back(sequence_part(1, 1));
-    pair.push_back(token_part(sep, 1));
+    if (roberta) pair.push_back(token_part(sep, 0));
+    pair.push_back(sequence_part(1, roberta ? 0 : 1));
+    pair.push_back(token_part(sep, roberta ? 0 : 1));
   } else {
     throw Error(ErrorCode::kUnsupported, origin + ": type " + type + " is not supported");
   }
   try {
-    return {std::move(single), std::move(pair)};
+    PostProcessor result(std::move(single), std::move(pair));
+    if (type == "RobertaProcessing") result.set_trimming(trimming, false);
+    return result;
   } catch (const Error& error) {
     json.fail(error.what());
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,12 +12,17 @@
 
 namespace kvasir::text {
 
-// All of TemplateProcessing, BertProcessing and "none" are templates: a list of special tokens and of places
-// for the texts.
+// All of TemplateProcessing, BertProcessing, RobertaProcessing and "none" are templates: a list of special
+// tokens and of places for the texts.
 struct TemplatePart {
   std::int32_t sequence = Encoding::kNone;  // 0 or 1: place of that text; kNone: the special tokens `ids`
   std::vector<std::int32_t> ids = {};
   std::int32_t type_id = 0;
+};
+
+// What ByteLevel and RobertaProcessing say about offsets; see OffsetTrimmer.
+struct Trimming {
+  bool trim_offsets = true, add_prefix_space = true;
 };
 
 class PostProcessor {
@@ -37,13 +43,20 @@ class PostProcessor {
   // Special tokens that the template for a pair adds.
   std::size_t pair_tokens() const noexcept { return pair_tokens_; }
 
+  // Of the post-processor, or of one in a Sequence (`nested`), which tokenizer_config.json does not reach.
+  const std::optional<Trimming>& trimming() const noexcept { return trimming_; }
+  bool trimming_is_nested() const noexcept { return nested_; }
+  void set_trimming(const Trimming& trimming, bool nested) { trimming_ = trimming, nested_ = nested; }
+
  private:
   std::vector<TemplatePart> single_, pair_;
   std::size_t pair_tokens_ = 0;
+  std::optional<Trimming> trimming_;
+  bool nested_ = false;
 };
 
-// Reads the "post_processor" of a tokenizer.json: TemplateProcessing, BertProcessing; null gives one that
-// adds nothing. Throws kFormat, kUnsupported (another type).
+// Reads the "post_processor" of a tokenizer.json: BertProcessing, ByteLevel, RobertaProcessing, Sequence,
+// TemplateProcessing; null gives one that adds nothing. Throws kFormat, kUnsupported (another type).
 PostProcessor make_post_processor(const base::json::value& value, const std::string& origin);
 
 }  // namespace kvasir::text

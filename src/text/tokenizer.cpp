@@ -9,6 +9,7 @@
 #include "text/token_sink.h"
 #include "text/tokenizer_config.h"
 #include "text/tokenizer_json.h"
+#include "text/vocabulary_files.h"
 
 namespace kvasir::text {
 
@@ -41,15 +42,30 @@ SpecialIds find_special_ids(const TokenizerParts& parts, const TokenizerConfig& 
           .mask = find(SpecialRole::kMask, "[MASK]")};
 }
 
-// [CLS] $A [SEP], and [CLS] $A [SEP] $B:1 [SEP]:1.
-PostProcessor bert_template(const SpecialIds& ids, const std::string& origin) {
-  if (!ids.cls || !ids.sep) {
-    throw Error(ErrorCode::kFormat, origin + ": cls_token and sep_token are needed for the template");
+// Llama's class builds its tokenizer anew from the SentencePiece model if the configuration says anything
+// about spaces before the text.
+bool prefers_vocabulary_files(const TokenizerConfig& config) {
+  return config.tokenizer_class == "LlamaTokenizer" && config.add_prefix_space.has_value();
+}
+
+[[noreturn]] void fail_without_files(const std::filesystem::path& folder, const TokenizerConfig& config) {
+  std::error_code ignored;
+  if (!std::filesystem::is_directory(folder, ignored)) {
+    throw Error(ErrorCode::kNotFound, folder.string() + ": no such folder");
   }
-  const TemplatePart cls{.ids = {*ids.cls}}, sep{.ids = {*ids.sep}};
-  const TemplatePart end{.ids = {*ids.sep}, .type_id = 1};
-  const TemplatePart first{.sequence = 0}, second{.sequence = 1, .type_id = 1};
-  return {{cls, first, sep}, {cls, first, sep, second, end}};
+  constexpr const char* kFiles[] = {"vocab.txt", "vocab.json",     "spiece.model", "sentencepiece.bpe.model",
+                                    "spm.model", "tokenizer.model"};
+  for (const char* file : kFiles) {
+    if (!std::filesystem::exists(folder / file, ignored)) continue;
+    const std::string name = config.tokenizer_class.empty() ? "that nothing names" : config.tokenizer_class;
+    throw Error(ErrorCode::kUnsupported, (folder / file).string() + ": class " + name +
+                                             " cannot be built from this file; the folder needs a "
+                                             "tokenizer.json");
+  }
+  throw Error(ErrorCode::kNotFound,
+              folder.string() +
+                  ": holds neither tokenizer.json nor vocab.txt, vocab.json with merges.txt, or "
+                  "a SentencePiece model");
 }
 
 }  // namespace
@@ -58,12 +74,16 @@ struct Tokenizer::Impl {
   TokenizerParts parts;
   SpecialIds special_ids;
   std::size_t model_max_length = 0;
+  bool clean_up_spaces = false;
   std::vector<std::string> model_input_names;
   // Set if the parts are BERT's, which it then does in one pass.
   std::optional<BertScanner> scanner;
+  std::optional<OffsetTrimmer> trimmer;
+  PipelineTraits traits;
 
   void tokenize(std::string_view text, TokenizedText& out) const;
   void choose_scanner();
+  void scan(std::string_view text, Piece piece, TokenSink& sink) const;
 };
 
 void Tokenizer::Impl::tokenize(std::string_view text, TokenizedText& out) const {
@@ -71,50 +91,75 @@ void Tokenizer::Impl::tokenize(std::string_view text, TokenizedText& out) const 
     throw Error(ErrorCode::kResourceExhausted, "the text has " + std::to_string(text.size()) +
                                                    " bytes, more than the limit of 1 GiB; split it");
   }
-  TokenSink sink(out, text.size());
+  TokenSink sink(out, text, trimmer ? &*trimmer : nullptr);
   parts.added_tokens.split(text, AddedTokens::Pass::kRaw, [&](const AddedTokens::Part& part) {
     const Piece& piece = part.piece;
     if (part.id != kNoToken) {
-      sink.next_word();
-      sink.add(part.id, {static_cast<std::uint32_t>(piece.begin), static_cast<std::uint32_t>(piece.end)});
+      sink.add_added(part.id,
+                     {static_cast<std::uint32_t>(piece.begin), static_cast<std::uint32_t>(piece.end)},
+                     text.substr(piece.begin, piece.end - piece.begin));
     } else if (scanner) {
-      scanner->tokenize(text, piece, sink);
+      scan(text, piece, sink);
     } else {
-      tokenize_by_parts(parts, text, piece, sink);
+      tokenize_by_slices(parts, traits, text, piece, sink);
     }
   });
 }
 
-// The scanner serves where the parts are BERT's, unless an added token has to be sought in the normalised
-// text, which it does not make.
 void Tokenizer::Impl::choose_scanner() {
   const auto* normalizer = dynamic_cast<const BertNormalizer*>(parts.normalizer.get());
   const auto* model = dynamic_cast<const WordPiece*>(parts.model.get());
   const bool bert_words = parts.pre_tokenizer != nullptr && parts.pre_tokenizer->is_bert();
-  if (normalizer != nullptr && model != nullptr && bert_words &&
-      !parts.added_tokens.has(AddedTokens::Pass::kNormalized)) {
+  const bool sliceable = traits.is_sliceable || !parts.added_tokens.has(AddedTokens::Pass::kNormalized);
+  if (normalizer != nullptr && model != nullptr && bert_words && sliceable) {
     scanner.emplace(normalizer->options(), *model);
+  }
+}
+
+// The scanner makes no normalised text. Slices that might hold an added token that has to be sought there (as
+// all of MPNet's, but a "<" is rare) go through the parts.
+void Tokenizer::Impl::scan(std::string_view text, Piece piece, TokenSink& sink) const {
+  if (!parts.added_tokens.has(AddedTokens::Pass::kNormalized)) {
+    scanner->tokenize(text, piece, sink);
+    return;
+  }
+  constexpr std::size_t kSlice = 512;  // little is lost to the slow way around a "<"
+  for (std::size_t begin = piece.begin; begin < piece.end;) {
+    const std::size_t end = end_of_slice(text, {begin, piece.end}, kSlice);
+    if (parts.added_tokens.may_begin_in(text.substr(begin, end - begin))) {
+      tokenize_by_parts(parts, text, {begin, end}, sink);
+    } else {
+      scanner->tokenize(text, {begin, end}, sink);
+    }
+    begin = end;
   }
 }
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   namespace fs = std::filesystem;
-  const fs::path json = folder / "tokenizer.json", vocabulary = folder / "vocab.txt";
+  const fs::path json = folder / "tokenizer.json";
   std::error_code ignored;
-  const bool has_json = fs::exists(json, ignored);
-  if (!has_json && !fs::exists(vocabulary, ignored)) {
-    throw Error(ErrorCode::kNotFound, folder.string() + (fs::is_directory(folder, ignored)
-                                                             ? ": holds neither tokenizer.json nor vocab.txt"
-                                                             : ": no such folder"));
-  }
-  const TokenizerConfig config = load_tokenizer_config(folder, has_json ? "" : "BertTokenizer");
+  const bool has_json = fs::exists(json, ignored), has_vocab_txt = fs::exists(folder / "vocab.txt", ignored);
+  const TokenizerConfig config =
+      load_tokenizer_config(folder, has_json || !has_vocab_txt ? "" : "BertTokenizer");
+  const VocabularyKind kind = vocabulary_kind(config);
+  auto files = find_vocabulary_files(folder, kind);
+  if (has_json && !prefers_vocabulary_files(config)) files.reset();
+  if (!has_json && !files) fail_without_files(folder, config);
+
   auto impl = std::make_shared<Impl>();
-  impl->parts = has_json ? load_tokenizer_json(json) : load_vocab_txt(vocabulary, config);
-  apply_tokenizer_config(config, impl->parts, folder.string());
+  impl->parts = files ? load_vocabulary_files(*files, kind, config) : load_tokenizer_json(json);
+  apply_tokenizer_config(config, files ? PartsFrom::kVocabularyFiles : PartsFrom::kTokenizerJson, impl->parts,
+                         folder.string());
+  if (files) impl->parts.post_processor = make_class_template(config, impl->parts, folder.string());
   impl->special_ids = find_special_ids(impl->parts, config);
-  if (!has_json) impl->parts.post_processor = bert_template(impl->special_ids, folder.string());
+  impl->clean_up_spaces = config.clean_up_tokenization_spaces;
   impl->model_max_length = config.model_max_length;
   impl->model_input_names = config.model_input_names;
+  if (const auto& trimming = impl->parts.post_processor.trimming(); trimming && trimming->trim_offsets) {
+    impl->trimmer.emplace(impl->parts.model->vocabulary(), trimming->add_prefix_space);
+  }
+  impl->traits = find_traits(impl->parts);
   impl->choose_scanner();
   return Tokenizer(std::move(impl));
 }
@@ -146,15 +191,15 @@ std::size_t Tokenizer::pair_template_tokens() const noexcept {
 }
 
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, const DecodeOptions& options) const {
-  std::vector<std::string_view> tokens;
+  std::vector<std::string> tokens;
   for (const std::int32_t id : ids) {
     const AddedToken* added = impl_->parts.added_tokens.token(id);
     if (added == nullptr && !impl_->parts.model->vocabulary().contains(id)) continue;
     const std::string_view content = token(id);
     if (options.skip_special_tokens && impl_->parts.added_tokens.is_special(content)) continue;
-    tokens.push_back(content);
+    tokens.emplace_back(content);
   }
-  std::string text = impl_->parts.decoder->decode(tokens);
+  std::string text = impl_->parts.decoder->decode(std::move(tokens));
   return options.clean_up_tokenization_spaces ? clean_up_spaces(std::move(text)) : text;
 }
 
@@ -181,6 +226,10 @@ std::size_t Tokenizer::model_max_length() const noexcept {
 
 const std::vector<std::string>& Tokenizer::model_input_names() const noexcept {
   return impl_->model_input_names;
+}
+
+bool Tokenizer::cleans_up_tokenization_spaces() const noexcept {
+  return impl_->clean_up_spaces;
 }
 
 bool Tokenizer::pad_left() const noexcept {

@@ -28,16 +28,20 @@ struct SpecialIds {
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json, or vocab.txt with tokenizer_config.json (do_lower_case, strip_accents,
-  // tokenize_chinese_chars; these also override the normaliser of a BERT tokenizer.json, as transformers 4
-  // does, which takes their defaults where the file is silent: do_lower_case is true). Which class of
-  // tokenizer it is, tokenizer_config.json says, else config.json. Throws kNotFound, kIo, kFormat,
-  // kUnsupported.
+  // Reads tokenizer.json; else what the class of tokenizer can be built from: vocab.txt (BERT and its kin,
+  // MPNet), vocab.json with merges.txt (RoBERTa, Longformer, BART, GPT-2), the model file of SentencePiece
+  // (ALBERT, XLM-RoBERTa, DeBERTa-v2, Llama). Which class it is, tokenizer_config.json says, else
+  // config.json. tokenizer_config.json overrides what it does in transformers 4.57, the defaults of the class
+  // included: the normaliser of BERT's kin (do_lower_case is true where it is silent), add_prefix_space,
+  // trim_offsets, add_bos_token. Throws kNotFound, kIo, kFormat, kUnsupported.
   static Tokenizer load(const std::filesystem::path& folder);
 
-  // Text to tokens, no template. Precondition: well-formed UTF-8. Memory beyond the result: O(longest word)
-  // if the parts are BERT's and every added token is sought in the text as it is, otherwise about 20 times
-  // the text. Throws kResourceExhausted for more than 1 GiB.
+  // Text to tokens, no template. Precondition: well-formed UTF-8. Memory beyond the result: that of a slice
+  // of some 4 KiB (30 times its size), or of the longest stretch without "x y" (x, y ASCII letters or
+  // digits), for the tokenizers of published models; BERT's and byte-level ones mostly need it for the
+  // longest word only. For parts that do not allow slices, about 30 times the text. No words are kept from
+  // one call to the next. Throws kResourceExhausted for more than 1 GiB, and if a regular expression takes
+  // too long; kFormat for a character that the vocabulary lacks, if it also lacks the unknown token.
   TokenizedText tokenize(std::string_view text) const;
 
   // One text or a pair, in the template of the post-processor (or bare).
@@ -67,7 +71,8 @@ class Tokenizer {
   const std::vector<std::string>& model_input_names()
       const noexcept;  // of tokenizer_config.json, else of the class; {"input_ids", "token_type_ids",
                        // "attention_mask"}
-  bool pad_left() const noexcept;  // tokenizer_config.json: padding_side == "left"
+  bool pad_left() const noexcept;  // tokenizer_config.json: padding_side == "left"; else of the class
+  bool cleans_up_tokenization_spaces() const noexcept;  // what tokenizer_config.json says about decode()
 
  private:
   struct Impl;

@@ -18,36 +18,142 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Classes with BERT's vocabulary file, defaults and say over the normaliser.
-struct BertKin {
+}  // namespace
+
+// How a class makes a token of a special token that is only named.
+enum class Naming {
+  kPlain,
+  kMaskTakesSpace,            // the mask takes the space before it along
+  kNormalizedMaskTakesSpace,  // and is sought in the normalised text
+  kAllNormalized              // that, and the others are sought there too
+};
+
+struct TokenizerClass {
   std::string_view name, model_type;
-  bool token_type_ids;  // whether the class feeds them to its model
-};
-constexpr BertKin kBertKin[] = {
-    {"BertTokenizer", "bert", true},          {"DistilBertTokenizer", "distilbert", false},
-    {"ElectraTokenizer", "electra", true},    {"MobileBertTokenizer", "mobilebert", true},
-    {"ConvBertTokenizer", "convbert", true},  {"SqueezeBertTokenizer", "squeezebert", true},
-    {"LayoutLMTokenizer", "layoutlm", true},  {"LxmertTokenizer", "lxmert", true},
-    {"BertTokenizer", "megatron-bert", true},
+  std::array<const char*, kSpecialRoles> special;  // in the order of SpecialRole; nullptr: none
+  VocabularyKind vocabulary;
+  Naming naming = Naming::kPlain;
+  bool token_type_ids = true;    // whether the class feeds them to its model
+  bool bert_normalizer = false;  // overridden by the configuration
+  bool trims_offsets = false;    // RoBERTa: the configuration overrides the post-processor
+  bool bos_template = false;     // the template is made of bos and eos
+  bool pad_left = false;
 };
 
-struct RoleName {
-  const char* key;
-  const char* bert_default;  // nullptr: none
-};
-// In the order of SpecialRole.
-constexpr std::array<RoleName, kSpecialRoles> kRoles{{{"bos_token", nullptr},
-                                                      {"eos_token", nullptr},
-                                                      {"unk_token", "[UNK]"},
-                                                      {"sep_token", "[SEP]"},
-                                                      {"pad_token", "[PAD]"},
-                                                      {"cls_token", "[CLS]"},
-                                                      {"mask_token", "[MASK]"}}};
+namespace {
 
-const BertKin* find_kin(std::string_view name) {
-  const auto found = std::find_if(std::begin(kBertKin), std::end(kBertKin),
-                                  [&](const BertKin& kin) { return kin.name == name; });
-  return found == std::end(kBertKin) ? nullptr : found;
+using Names = std::array<const char*, kSpecialRoles>;
+constexpr const char* kNone = nullptr;
+//                           bos      eos       unk      sep       pad      cls      mask
+constexpr Names kBertNames{kNone, kNone, "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
+constexpr Names kRobertaNames{"<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
+constexpr Names kMpnetNames{"<s>", "</s>", "[UNK]", "</s>", "<pad>", "<s>", "<mask>"};
+constexpr Names kAlbertNames{"[CLS]", "[SEP]", "<unk>", "[SEP]", "<pad>", "[CLS]", "[MASK]"};
+constexpr Names kDebertaNames{"[CLS]", "[SEP]", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
+constexpr Names kLlamaNames{"<s>", "</s>", "<unk>", kNone, kNone, kNone, kNone};
+constexpr Names kBloomNames{"<s>", "</s>", "<unk>", kNone, "<pad>", kNone, kNone};
+constexpr Names kGpt2Names{"<|endoftext|>", "<|endoftext|>", "<|endoftext|>", kNone, kNone, kNone, kNone};
+constexpr Names kNoNames{};
+
+constexpr TokenizerClass bert_kin(std::string_view name, std::string_view model_type, bool token_type_ids) {
+  return {.name = name,
+          .model_type = model_type,
+          .special = kBertNames,
+          .vocabulary = VocabularyKind::kWordPiece,
+          .token_type_ids = token_type_ids,
+          .bert_normalizer = true};
+}
+constexpr TokenizerClass roberta_kin(std::string_view name, std::string_view model_type) {
+  return {.name = name,
+          .model_type = model_type,
+          .special = kRobertaNames,
+          .vocabulary = VocabularyKind::kByteLevelBpe,
+          .naming = Naming::kMaskTakesSpace,
+          .token_type_ids = false,
+          .trims_offsets = true};
+}
+
+constexpr TokenizerClass kClasses[] = {
+    bert_kin("BertTokenizer", "bert", true),
+    bert_kin("DistilBertTokenizer", "distilbert", false),
+    bert_kin("ElectraTokenizer", "electra", true),
+    bert_kin("MobileBertTokenizer", "mobilebert", true),
+    bert_kin("ConvBertTokenizer", "convbert", true),
+    bert_kin("SqueezeBertTokenizer", "squeezebert", true),
+    bert_kin("LayoutLMTokenizer", "layoutlm", true),
+    bert_kin("LxmertTokenizer", "lxmert", true),
+    bert_kin("BertTokenizer", "megatron-bert", true),
+    {.name = "MPNetTokenizer",
+     .model_type = "mpnet",
+     .special = kMpnetNames,
+     .vocabulary = VocabularyKind::kWordPiece,
+     .naming = Naming::kAllNormalized,
+     .token_type_ids = false,
+     .bert_normalizer = true},
+    roberta_kin("RobertaTokenizer", "roberta"),
+    roberta_kin("LongformerTokenizer", "longformer"),
+    roberta_kin("BartTokenizer", "bart"),
+    {.name = "XLMRobertaTokenizer",
+     .model_type = "xlm-roberta",
+     .special = kRobertaNames,
+     .vocabulary = VocabularyKind::kSentencePiece,
+     .naming = Naming::kNormalizedMaskTakesSpace,
+     .token_type_ids = false},
+    {.name = "AlbertTokenizer",
+     .model_type = "albert",
+     .special = kAlbertNames,
+     .vocabulary = VocabularyKind::kSentencePiece,
+     .naming = Naming::kMaskTakesSpace},
+    {.name = "DebertaV2Tokenizer",
+     .model_type = "deberta-v2",
+     .special = kDebertaNames,
+     .vocabulary = VocabularyKind::kSentencePiece},
+    {.name = "LlamaTokenizer",
+     .model_type = "llama",
+     .special = kLlamaNames,
+     .vocabulary = VocabularyKind::kSentencePiece,
+     .token_type_ids = false,
+     .bos_template = true,
+     .pad_left = true},
+    {.name = "GPT2Tokenizer",
+     .model_type = "gpt2",
+     .special = kGpt2Names,
+     .vocabulary = VocabularyKind::kByteLevelBpe,
+     .token_type_ids = false},
+    {.name = "GPTNeoXTokenizer",
+     .model_type = "gpt_neox",
+     .special = kGpt2Names,
+     .vocabulary = VocabularyKind::kNone,
+     .token_type_ids = false,
+     .bos_template = true},
+    {.name = "GPTNeoXTokenizer",
+     .model_type = "mpt",
+     .special = kGpt2Names,
+     .vocabulary = VocabularyKind::kNone,
+     .token_type_ids = false,
+     .bos_template = true},
+    {.name = "BloomTokenizer",
+     .model_type = "bloom",
+     .special = kBloomNames,
+     .vocabulary = VocabularyKind::kNone,
+     .token_type_ids = false},
+    {.name = "PreTrainedTokenizer",
+     .model_type = "modernbert",
+     .special = kNoNames,
+     .vocabulary = VocabularyKind::kNone},
+    {.name = "PreTrainedTokenizer",
+     .model_type = "falcon",
+     .special = kNoNames,
+     .vocabulary = VocabularyKind::kNone},
+};
+
+constexpr std::array<const char*, kSpecialRoles> kRoleKeys{"bos_token", "eos_token", "unk_token", "sep_token",
+                                                           "pad_token", "cls_token", "mask_token"};
+
+const TokenizerClass* find_class(std::string_view name) {
+  const auto found = std::find_if(std::begin(kClasses), std::end(kClasses),
+                                  [&](const TokenizerClass& known) { return known.name == name; });
+  return found == std::end(kClasses) ? nullptr : found;
 }
 
 std::string without_fast(std::string name) {
@@ -77,8 +183,8 @@ std::string tokenizer_class(const std::optional<base::JsonObject>& config, const
   if (!model.object) return fallback;
   if (model.object->has("tokenizer_class")) return without_fast(model.object->string("tokenizer_class"));
   const std::string type = model.object->string_or("model_type", "");
-  for (const BertKin& kin : kBertKin) {
-    if (kin.model_type == type) return std::string(kin.name);
+  for (const TokenizerClass& known : kClasses) {
+    if (known.model_type == type) return std::string(known.name);
   }
   return fallback;
 }
@@ -106,11 +212,23 @@ SpecialToken parse_special(const base::json::value& value, const std::string& or
   return {parse_added_token(base::JsonObject(value, origin), true), true};
 }
 
+void apply_naming(TokenizerConfig& config, SpecialRole role) {
+  if (config.known_class == nullptr) return;
+  const Naming naming = config.known_class->naming;
+  SpecialToken& special = *config.special[static_cast<std::size_t>(role)];
+  const bool is_mask = role == SpecialRole::kMask;
+  if (naming == Naming::kPlain || (naming != Naming::kAllNormalized && !is_mask)) return;
+  special.has_flags = true;
+  special.token.lstrip = is_mask;
+  special.token.normalized = naming != Naming::kMaskTakesSpace;
+}
+
 void read_special_tokens(const base::JsonObject& json, TokenizerConfig& config) {
   for (std::size_t i = 0; i < kSpecialRoles; ++i) {
-    const char* key = kRoles[i].key;
+    const char* key = kRoleKeys[i];
     if (json.has(key)) {
       config.special[i] = parse_special(json.at(key), json.origin() + ": " + key);
+      if (!config.special[i]->has_flags) apply_naming(config, static_cast<SpecialRole>(i));
     } else if (json.raw().contains(key)) {
       config.special[i].reset();  // null: no such token, whatever the class would have
     }
@@ -147,7 +265,7 @@ void read_added_tokens_decoder(const base::JsonObject& config_json, TokenizerCon
     const std::string origin = json.origin() + ": " + std::string(key);
     config.added_tokens[id] = parse_added_token(base::JsonObject(value, origin), false);
   }
-  config.legacy = false;
+  config.legacy_tokens = false;
 }
 
 bool names(const TokenizerConfig& config, std::string_view content) {
@@ -203,7 +321,75 @@ void read_tokenizer_config(const base::JsonObject& json, TokenizerConfig& config
         json.boolean_or("tokenize_chinese_chars", config.bert->handle_chinese_chars);
     if (json.has("strip_accents")) config.bert->strip_accents = json.boolean_or("strip_accents", false);
   }
+  const auto read = [&](const char* key, std::optional<bool>& value) {
+    if (json.has(key)) value = json.boolean_or(key, false);
+  };
+  read("add_prefix_space", config.add_prefix_space);
+  const auto* prefix = json.raw().if_contains("add_prefix_space");
+  config.add_prefix_space_is_null = prefix != nullptr && prefix->is_null();
+  read("add_bos_token", config.add_bos_token);
+  read("add_eos_token", config.add_eos_token);
+  read("keep_accents", config.keep_accents);
+  read("do_lower_case", config.do_lower_case);
+  read("split_by_punct", config.split_by_punct);
+  config.trim_offsets = json.boolean_or("trim_offsets", true);
+  config.legacy = json.boolean_or("legacy", true);
+  config.clean_up_tokenization_spaces = json.boolean_or("clean_up_tokenization_spaces", false);
   read_special_tokens(json, config);
+}
+
+// PreTrainedTokenizerFast lets the configuration, which is silent for "no", override a ByteLevel that is the
+// whole pre-tokeniser; RoBERTa's class also what trims offsets, and BLOOM's every ByteLevel, but only for
+// yes.
+void override_prefix_space(const TokenizerConfig& config, TokenizerParts& parts) {
+  const bool wanted = config.add_prefix_space.value_or(false);
+  const auto override_one = [&](std::unique_ptr<PreTokenizer>& part) {
+    const auto* byte_level = dynamic_cast<const ByteLevelPreTokenizer*>(part.get());
+    if (byte_level == nullptr || byte_level->options().add_prefix_space == wanted) return;
+    part = std::make_unique<ByteLevelPreTokenizer>(
+        ByteLevelOptions{.add_prefix_space = wanted, .use_regex = byte_level->options().use_regex});
+  };
+  // Without a configuration there is no class either: the file says all.
+  if (!config.tokenizer_class.empty()) override_one(parts.pre_tokenizer);
+  auto* sequence = dynamic_cast<SequencePreTokenizer*>(parts.pre_tokenizer.get());
+  if (config.tokenizer_class == "BloomTokenizer" && wanted && sequence != nullptr) {
+    for (auto& part : sequence->parts()) override_one(part);
+  }
+  PostProcessor& post = parts.post_processor;
+  if (config.known_class != nullptr && config.known_class->trims_offsets && post.trimming() &&
+      !post.trimming_is_nested()) {
+    post.set_trimming({.trim_offsets = config.trim_offsets, .add_prefix_space = wanted}, false);
+  }
+}
+
+// "<s> $A <s> $B", each <s> and the </s> after each text only if the configuration wants it.
+PostProcessor bos_template(const TokenizerConfig& config, const TokenizerParts& parts,
+                           const std::string& origin) {
+  const bool is_llama = config.tokenizer_class == "LlamaTokenizer";
+  const auto part_of = [&](bool wanted, SpecialRole role, std::int32_t type_id) {
+    std::vector<TemplatePart> result;
+    if (!wanted) return result;
+    const auto& special = config.role(role);
+    std::optional<std::int32_t> id;
+    if (special) id = parts.added_tokens.id(special->token.content);
+    if (!id) {
+      throw Error(ErrorCode::kFormat,
+                  origin + ": " + kRoleKeys[static_cast<std::size_t>(role)] +
+                      " is missing, which add_bos_token or add_eos_token puts around a text");
+    }
+    result.push_back({.ids = {*id}, .type_id = type_id});
+    return result;
+  };
+  std::vector<TemplatePart> single, pair;
+  for (const std::int32_t sequence : {0, 1}) {
+    const auto bos = part_of(config.add_bos_token.value_or(is_llama), SpecialRole::kBos, sequence);
+    const auto eos = part_of(config.add_eos_token.value_or(false), SpecialRole::kEos, sequence);
+    pair.insert(pair.end(), bos.begin(), bos.end());
+    pair.push_back({.sequence = sequence, .type_id = sequence});
+    pair.insert(pair.end(), eos.begin(), eos.end());
+    if (sequence == 0) single = pair;
+  }
+  return {std::move(single), std::move(pair)};
 }
 
 }  // namespace
@@ -214,11 +400,17 @@ TokenizerConfig load_tokenizer_config(const fs::path& folder, const std::string&
   config.model_max_length = SIZE_MAX;
   config.tokenizer_class = tokenizer_class(file.object, folder, default_class);
   config.model_input_names = {"input_ids", "token_type_ids", "attention_mask"};
-  if (const BertKin* kin = find_kin(config.tokenizer_class)) {
-    config.bert.emplace();
-    if (!kin->token_type_ids) config.model_input_names = {"input_ids", "attention_mask"};
+  config.known_class = find_class(config.tokenizer_class);
+  if (const TokenizerClass* known = config.known_class) {
+    if (known->bert_normalizer) config.bert.emplace();
+    config.overrides_chinese_chars = known->naming != Naming::kAllNormalized;
+    if (!known->token_type_ids) config.model_input_names = {"input_ids", "attention_mask"};
+    if (known->pad_left) config.pad_left = true;
     for (std::size_t i = 0; i < kSpecialRoles; ++i) {
-      if (kRoles[i].bert_default != nullptr) config.special[i] = parse_special(kRoles[i].bert_default, {});
+      if (known->special[i] == nullptr) continue;
+      config.special[i] = parse_special(known->special[i], {});
+      config.special[i]->from_class = true;
+      apply_naming(config, static_cast<SpecialRole>(i));
     }
   }
   if (file.object) read_tokenizer_config(*file.object, config);
@@ -234,11 +426,12 @@ TokenizerConfig load_tokenizer_config(const fs::path& folder, const std::string&
   return config;
 }
 
-void apply_tokenizer_config(const TokenizerConfig& config, TokenizerParts& parts, const std::string& origin) {
+void apply_tokenizer_config(const TokenizerConfig& config, PartsFrom from, TokenizerParts& parts,
+                            const std::string& origin) {
   std::vector<AddedToken> to_add;
   for (const auto& [id, token] : config.added_tokens) {
     const AddedToken* present = parts.added_tokens.token(id);
-    if (present != nullptr && (config.legacy || *present == token)) continue;
+    if (present != nullptr && (config.legacy_tokens || *present == token)) continue;
     to_add.push_back(token);
     to_add.back().special = token.special || names(config, token.content);
   }
@@ -260,9 +453,11 @@ void apply_tokenizer_config(const TokenizerConfig& config, TokenizerParts& parts
     // The seven roles take the flags of the token lists, where those have the token.
     const auto listed = std::find_if(config.added_tokens.begin(), config.added_tokens.end(),
                                      [&](const auto& entry) { return entry.second.content == content; });
-    if (!config.legacy && listed != config.added_tokens.end()) {
+    if (!config.legacy_tokens && listed != config.added_tokens.end()) {
       add_special({listed->second, true});
-    } else if (!config.legacy || !parts.added_tokens.id(content)) {
+    } else if (!config.legacy_tokens || special->from_class || from == PartsFrom::kVocabularyFiles ||
+               !parts.added_tokens.id(content)) {
+      // (Without token lists, tokenizer.json's flags count for what a file names.)
       add_special(*special);
     }
   }
@@ -272,42 +467,18 @@ void apply_tokenizer_config(const TokenizerConfig& config, TokenizerParts& parts
   if (const auto* bert = dynamic_cast<const BertNormalizer*>(parts.normalizer.get()); config.bert && bert) {
     BertNormalizerOptions options = *config.bert;
     options.clean_text = bert->options().clean_text;
+    if (!config.overrides_chinese_chars) options.handle_chinese_chars = bert->options().handle_chinese_chars;
     parts.normalizer = std::make_unique<BertNormalizer>(options);
+  }
+  override_prefix_space(config, parts);
+  if (config.known_class != nullptr && config.known_class->bos_template) {
+    parts.post_processor = bos_template(config, parts, origin);
   }
   if (config.pad_left) parts.pad_left = config.pad_left;
 }
 
-TokenizerParts load_vocab_txt(const fs::path& path, const TokenizerConfig& config) {
-  if (!config.bert) {
-    throw Error(ErrorCode::kUnsupported,
-                path.string() + ": class " + config.tokenizer_class +
-                    " cannot be built from vocab.txt; the folder needs a tokenizer.json");
-  }
-  std::string text = base::read_file(path);
-  if (const std::size_t bad = base::find_invalid_utf8(text); bad != text.size()) {
-    throw Error(ErrorCode::kFormat, path.string() + ": is not UTF-8 (byte " + std::to_string(bad) + ")");
-  }
-  VocabularyList list;
-  std::int32_t id = 0;
-  for (std::size_t at = 0; at < text.size(); ++id) {
-    // Python's universal newlines: \n, \r\n, \r.
-    const std::size_t end = std::min(text.find_first_of("\r\n", at), text.size());
-    if (id > kMaxTokenId) {
-      throw Error(ErrorCode::kFormat,
-                  path.string() + ": has more than " + std::to_string(kMaxTokenId) + " lines");
-    }
-    list.add(std::string_view(text).substr(at, end - at), id);
-    at = end + (text.compare(end, 2, "\r\n") == 0 ? 2 : 1);
-  }
-  WordPieceOptions options;
-  if (const auto& unk = config.role(SpecialRole::kUnk)) options.unk_token = unk->token.content;
-  TokenizerParts parts;
-  parts.normalizer = std::make_unique<BertNormalizer>(*config.bert);
-  parts.pre_tokenizer = make_pre_tokenizer({{"type", "BertPreTokenizer"}}, path.string());
-  parts.decoder = make_decoder({{"type", "WordPiece"}, {"prefix", "##"}}, path.string());
-  parts.model = std::make_unique<WordPiece>(
-      Vocabulary(std::move(list), Vocabulary::Repeated::kLastWins, path.string()), options, path.string());
-  return parts;
+VocabularyKind vocabulary_kind(const TokenizerConfig& config) noexcept {
+  return config.known_class == nullptr ? VocabularyKind::kNone : config.known_class->vocabulary;
 }
 
 }  // namespace kvasir::text

@@ -6,7 +6,9 @@
 #include "base/log.h"
 #include "base/mapped_file.h"
 #include "kvasir/error.h"
+#include "text/bpe.h"
 #include "text/tokenizer_json_parser.h"
+#include "text/unigram.h"
 #include "text/wordpiece.h"
 
 namespace kvasir::text {
@@ -16,23 +18,62 @@ namespace {
 // No sensible word is longer; a bound keeps a hostile file from making the word's cost quadratic.
 constexpr std::int64_t kMaxWordChars = 100'000;
 
-std::unique_ptr<Model> make_model(const base::JsonObject& root, VocabularyList vocabulary) {
-  const base::JsonObject json = root.object("model");
-  // Files of before 2020 have no type; of those models only WordPiece has a longest word.
-  const std::string type =
-      json.has("max_input_chars_per_word") ? json.string_or("type", "WordPiece") : json.string("type");
-  if (type != "WordPiece") {
-    throw Error(ErrorCode::kUnsupported, json.origin() + ": type " + type + " is not supported");
-  }
+std::unique_ptr<Model> make_word_piece(const base::JsonObject& json, Vocabulary vocabulary) {
   WordPieceOptions options;
   options.unk_token = json.string("unk_token");
   options.continuing_subword_prefix = json.string("continuing_subword_prefix");
   options.max_input_chars_per_word =
       static_cast<std::size_t>(json.integer("max_input_chars_per_word", 0, kMaxWordChars));
+  return std::make_unique<WordPiece>(std::move(vocabulary), options, json.origin());
+}
+
+std::unique_ptr<Model> make_bpe(const base::JsonObject& json, Vocabulary vocabulary,
+                                const MergeList& merges) {
+  if (json.at("merges").if_array() == nullptr) json.fail("key merges is not a list");
+  BpeOptions options;
+  if (json.has("unk_token")) options.unk_token = json.string("unk_token");
+  options.continuing_subword_prefix = json.string_or("continuing_subword_prefix", "");
+  options.end_of_word_suffix = json.string_or("end_of_word_suffix", "");
+  options.fuse_unk = json.boolean_or("fuse_unk", false);
+  options.byte_fallback = json.boolean_or("byte_fallback", false);
+  options.ignore_merges = json.boolean_or("ignore_merges", false);
+  if (json.number_or("dropout", 0) != 0) {
+    base::log(base::LogLevel::kWarning,
+              json.origin() + ": dropout is for training; here no merge is ever left out");
+  }
+  return std::make_unique<Bpe>(std::move(vocabulary), merges, options, json.origin());
+}
+
+std::unique_ptr<Model> make_unigram(const base::JsonObject& json, TokenizerJson& file) {
+  if (json.at("vocab").if_array() == nullptr) json.fail("key vocab is not a list");
+  UnigramOptions options;
+  if (json.has("unk_id")) {
+    options.unk_id = static_cast<std::int32_t>(json.integer("unk_id", 0, kMaxTokenId));
+  }
+  options.byte_fallback = json.boolean_or("byte_fallback", false);
+  return std::make_unique<Unigram>(
+      Vocabulary(std::move(file.vocabulary), Vocabulary::Repeated::kLastFound, json.origin() + ": vocab"),
+      std::move(file.scores), options, json.origin());
+}
+
+std::string model_type(const base::JsonObject& json) {
+  if (json.has("type")) return json.string("type");
+  // Files of before 2020 have no type.
+  if (json.has("max_input_chars_per_word")) return "WordPiece";
+  return json.has("merges") ? "BPE" : json.string("type");
+}
+
+std::unique_ptr<Model> make_model(const base::JsonObject& root, TokenizerJson& file) {
+  const base::JsonObject json = root.object("model");
+  const std::string type = model_type(json);
+  if (type == "Unigram") return make_unigram(json, file);
+  if (type != "WordPiece" && type != "BPE") {
+    throw Error(ErrorCode::kUnsupported, json.origin() + ": type " + type + " is not supported");
+  }
   if (json.at("vocab").if_object() == nullptr) json.fail("key vocab is not an object");
-  const std::string origin = json.origin() + ": vocab";
-  return std::make_unique<WordPiece>(Vocabulary(std::move(vocabulary), Vocabulary::Repeated::kError, origin),
-                                     options, json.origin());
+  Vocabulary vocabulary(std::move(file.vocabulary), Vocabulary::Repeated::kError, json.origin() + ": vocab");
+  return type == "BPE" ? make_bpe(json, std::move(vocabulary), file.merges)
+                       : make_word_piece(json, std::move(vocabulary));
 }
 
 std::vector<AddedToken> parse_added_tokens(const base::JsonObject& root, const Vocabulary& vocabulary) {
@@ -92,7 +133,7 @@ TokenizerParts parse_tokenizer_json(std::string_view text, const std::string& or
   TokenizerParts parts;
   parts.normalizer = make_normalizer(value_or_null(root, "normalizer"), origin + ": normalizer");
   parts.pre_tokenizer = make_pre_tokenizer(value_or_null(root, "pre_tokenizer"), origin + ": pre_tokenizer");
-  parts.model = make_model(root, std::move(json.vocabulary));
+  parts.model = make_model(root, json);
   parts.post_processor =
       make_post_processor(value_or_null(root, "post_processor"), origin + ": post_processor");
   parts.decoder = make_decoder(value_or_null(root, "decoder"), origin + ": decoder");

@@ -104,6 +104,31 @@ Jamo decompose_hangul(char32_t syllable) noexcept {
           tail == 0 ? std::size_t{2} : std::size_t{3}};
 }
 
+bool has_only_ascii(std::string_view text) noexcept {
+  // Without a branch for each byte, so that the compiler takes many at a time.
+  std::uint8_t all = 0;
+  for (const char c : text) all = static_cast<std::uint8_t>(all | static_cast<std::uint8_t>(c));
+  return all < 0x80;
+}
+
+bool is_plain_nfc(std::string_view text) noexcept {
+  for (std::size_t at = 0; at < text.size();) {
+    if (static_cast<std::uint8_t>(text[at]) < 0x80) {
+      ++at;
+      continue;
+    }
+    // Latin without marks; punctuation; CJK ideographs: nothing that decomposes, combines or is combined
+    // with.
+    const base::CodePoint c = base::decode_utf8(text, at);
+    const bool is_plain = c.value < 0x300 || (c.value >= 0x2010 && c.value <= 0x2027) ||
+                          (c.value >= 0x2030 && c.value <= 0x205E) ||
+                          (c.value >= 0x4E00 && c.value <= 0x9FFF);
+    if (!is_plain) return false;
+    at += c.length;
+  }
+  return true;
+}
+
 std::vector<Change> normalize(std::string_view text, Form form) {
   std::vector<Change> changes = decompose(text, form == Form::kNfkd || form == Form::kNfkc);
   return form == Form::kNfc || form == Form::kNfkc ? compose(changes) : changes;

@@ -8,6 +8,12 @@
 
 namespace kvasir::text::unicode {
 
+// The forms leave such a text as it is.
+bool has_only_ascii(std::string_view text) noexcept;
+
+// Whether it is plain to see that a text is in NFC: most are.
+bool is_plain_nfc(std::string_view text) noexcept;
+
 enum class Form { kNfd, kNfkd, kNfc, kNfkc };
 
 // What normalising does to a well-formed text, for NormalizedText::transform.

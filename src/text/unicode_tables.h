@@ -20,6 +20,9 @@ enum : std::uint16_t {
   kWord = 1 << 6,            // \w of the reference's regular expressions
   kNumeric = 1 << 7,         // Nd, Nl, No
   kLowerExpands = 1 << 8,    // U+0130, whose lower case is two code points: i U+0307
+  kLetter = 1 << 9,          // \p{L} of Oniguruma
+  kNumber = 1 << 10,         // \p{N} of Oniguruma
+  kSpace = 1 << 11,          // \s of Oniguruma
 };
 
 struct Properties {

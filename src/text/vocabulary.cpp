@@ -31,8 +31,10 @@ void Vocabulary::insert(const VocabularyList::Entry& entry, Repeated repeated, c
   while (slots_[at].id_and_length != kFree && this->token(id_at()) != token) at = (at + 1) & mask_;
   if (slots_[at].id_and_length != kFree) {
     if (repeated == Repeated::kError) fail("is listed twice");
-    by_id_[static_cast<std::size_t>(id_at())] = {};
-    --size_;
+    if (repeated == Repeated::kLastWins) {
+      by_id_[static_cast<std::size_t>(id_at())] = {};
+      --size_;
+    }
   }
   Text& text = by_id_[static_cast<std::size_t>(entry.id)];
   if (text.length != kAbsent) {

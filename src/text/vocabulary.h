@@ -62,7 +62,11 @@ class VocabularyList {
 class Vocabulary {
  public:
   // What to do with a token that is listed twice.
-  enum class Repeated { kError, kLastWins };
+  enum class Repeated {
+    kError,
+    kLastWins,  // and the ids before are free again
+    kLastFound  // but all its ids remain its own
+  };
   // `origin` names the list in errors. Throws kFormat for an id that two tokens have, and for a repeated
   // token.
   Vocabulary(VocabularyList list, Repeated repeated, const std::string& origin);

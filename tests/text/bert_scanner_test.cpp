@@ -19,14 +19,14 @@ TokenizerParts load_parts() {
 
 TokenizedText by_parts(const TokenizerParts& parts, std::string_view text, Piece piece) {
   TokenizedText out;
-  TokenSink sink(out, text.size());
+  TokenSink sink(out, text);
   tokenize_by_parts(parts, text, piece, sink);
   return out;
 }
 
 TokenizedText by_scanner(const BertScanner& scanner, std::string_view text, Piece piece) {
   TokenizedText out;
-  TokenSink sink(out, text.size());
+  TokenSink sink(out, text);
   scanner.tokenize(text, piece, sink);
   return out;
 }

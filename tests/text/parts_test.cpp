@@ -79,10 +79,13 @@ TEST(Normalizer, SpansOfOthers) {
 }
 
 std::vector<std::string> split(const object& json, const std::string& text) {
-  std::vector<Piece> pieces;
-  make_pre_tokenizer(json, "test")->split(text, {0, text.size()}, pieces);
+  std::vector<Piece> pieces{{0, text.size()}};
+  NormalizedText normalized(text, 0);
+  make_pre_tokenizer(json, "test")->apply(normalized, pieces);
   std::vector<std::string> words;
-  for (const Piece& piece : pieces) words.push_back(text.substr(piece.begin, piece.end - piece.begin));
+  for (const Piece& piece : pieces) {
+    words.push_back(normalized.text().substr(piece.begin, piece.end - piece.begin));
+  }
   return words;
 }
 
@@ -157,7 +160,7 @@ TEST(Decoder, WordPiece) {
       make_decoder(object{{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}}, "test");
   const auto plain =
       make_decoder(object{{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", false}}, "test");
-  const std::vector<std::string_view> tokens{"##a", "##b", "c", ".", "n't", "do not", "'", "s", "'s"};
+  const std::vector<std::string> tokens{"##a", "##b", "c", ".", "n't", "do not", "'", "s", "'s"};
   EXPECT_EQ(plain->decode(tokens), "##ab c . n't do not ' s 's");
   EXPECT_EQ(cleaned->decode(tokens), "##ab c.n't don't ' s's");
   EXPECT_EQ(make_decoder(nullptr, "test")->decode(tokens), "##a ##b c . n't do not ' s 's");

@@ -37,7 +37,7 @@ inline TokenCase recorded(const base::json::object& json) {
   for (const auto& pair : json.at("offsets").as_array()) {
     result.offsets.push_back({pair.at(0).to_number<std::size_t>(), pair.at(1).to_number<std::size_t>()});
   }
-  result.word_ids = integers(json.at("word_ids"));
+  if (json.contains("word_ids")) result.word_ids = integers(json.at("word_ids"));
   if (json.contains("type_ids")) result.type_ids = integers(json.at("type_ids"));
   if (json.contains("token_type_ids")) result.type_ids = integers(json.at("token_type_ids"));
   if (json.contains("sequence_ids")) result.sequence_ids = integers(json.at("sequence_ids"));
@@ -50,7 +50,7 @@ inline TokenCase ours(const text::Encoding& encoding, std::string_view first, st
   const base::OffsetMap maps[] = {base::OffsetMap(first), base::OffsetMap(second)};
   TokenCase result;
   result.ids = encoding.ids;
-  result.word_ids = encoding.word_ids;
+  if (!like.word_ids.empty()) result.word_ids = encoding.word_ids;
   if (!like.type_ids.empty()) result.type_ids = encoding.type_ids;
   if (!like.sequence_ids.empty()) result.sequence_ids = encoding.sequence_ids;
   for (std::size_t i = 0; i < encoding.size(); ++i) {

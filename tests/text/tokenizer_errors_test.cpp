@@ -34,6 +34,16 @@ struct BadJson {
   ErrorCode code = ErrorCode::kFormat;
 };
 
+// A BPE model of a, b and aa; a unigram model.
+object bpe(const array& merges) {
+  return {{"type", "BPE"}, {"vocab", {{"a", 0}, {"b", 1}, {"aa", 2}}}, {"merges", merges}};
+}
+object unigram(const base::json::value& vocabulary) {
+  return {{"type", "Unigram"}, {"unk_id", 1}, {"vocab", vocabulary}};
+}
+
+const object kBert{{"type", "BertProcessing"}, {"sep", array{"[SEP]", 3}}, {"cls", array{"[CLS]", 2}}};
+
 TEST(TokenizerErrors, PartsOfTokenizerJson) {
   const auto set = [](const char* part, const char* key, base::json::value value) {
     return [=](SmallTokenizer& t) { t.part(part)[key] = value; };
@@ -53,11 +63,33 @@ TEST(TokenizerErrors, PartsOfTokenizerJson) {
                   {"model: the vocabulary lacks the unknown token <unk>", set("model", "unk_token", "<unk>")},
                   {"model: key max_input_chars_per_word = -1 is out of range",
                    set("model", "max_input_chars_per_word", -1)},
-                  {"model: type BPE is not supported",
-                   [](SmallTokenizer& t) {
-                     t.json()["model"] = object{{"type", "BPE"}, {"vocab", object{}}};
-                   },
+                  {"model: type WordLevel is not supported",
+                   replace("model", object{{"type", "WordLevel"}, {"vocab", object{}}}),
                    ErrorCode::kUnsupported},
+                  {"model: key merges is missing",
+                   replace("model", object{{"type", "BPE"}, {"vocab", object{}}})},
+                  {"model: merges[1]: token \"ab\" is not in the vocabulary",
+                   replace("model", bpe(array{"a a", array{"a", "b"}}))},
+                  {"model: merges[0]: token \"c\" is not in the vocabulary",
+                   replace("model", bpe(array{"a c"}))},
+                  {"model: merges[0] has \"a\" where two tokens are due", replace("model", bpe(array{"a"}))},
+                  {"model: merges[0] has \"a b c\" where two tokens are due",
+                   replace("model", bpe(array{"a b c"}))},
+                  {"model: merges[0] has a list of 1 where two tokens are due",
+                   replace("model", bpe(array{array{"a"}}))},
+                  {"model: merges[0] has 5 where two tokens are due", replace("model", bpe(array{5}))},
+                  {"model: merges[0] has an object where two tokens are due",
+                   replace("model", bpe(array{object{}}))},
+                  {"model: merges[0] has a list where two tokens are due",
+                   replace("model", bpe(array{array{array{}}}))},
+                  {"model: key vocab is not a list", replace("model", unigram(object{{"a", 0}}))},
+                  {"model: vocab[1] has a list of 1 where [token, score] is due",
+                   replace("model", unigram(array{array{"a", 0}, array{"b"}}))},
+                  {"model: vocab[0] has 5 where [token, score] is due", replace("model", unigram(array{5}))},
+                  {"model: vocab[0] has a string where [token, score] is due",
+                   replace("model", unigram(array{array{"a", "b"}}))},
+                  {"model: unk_id 1 is not one of the 1 tokens",
+                   replace("model", unigram(array{array{"a", 0}}))},
                   {"model: key type is missing", replace("model", object{})},
                   {"key model is missing", [](SmallTokenizer& t) { t.json().erase("model"); }},
                   {"model: key vocab is not an object", set("model", "vocab", array{})},
@@ -72,14 +104,27 @@ TEST(TokenizerErrors, PartsOfTokenizerJson) {
                   {"token \"the\" has an object where an id", set_token_id("the", object{})},
                   {"token \"the\" has 18446744073709551615 where an id", set_token_id("the", UINT64_MAX)},
                   {"normalizer: key type is missing", replace("normalizer", object{})},
-                  {"normalizer: type Precompiled is not supported",
-                   replace("normalizer", object{{"type", "Precompiled"}}), ErrorCode::kUnsupported},
+                  {"normalizer: precompiled_charsmap: is not base64",
+                   replace("normalizer", object{{"type", "Precompiled"}, {"precompiled_charsmap", "A"}})},
+                  {"normalizer: precompiled_charsmap: is not base64",
+                   replace("normalizer", object{{"type", "Precompiled"}, {"precompiled_charsmap", "AA=A"}})},
+                  {"normalizer: precompiled_charsmap: is no character map: it ends early",
+                   replace("normalizer",
+                           object{{"type", "Precompiled"}, {"precompiled_charsmap", "CAAAAAAA"}})},
+                  {"normalizer: precompiled_charsmap: is no character map: its strings are not UTF-8",
+                   replace("normalizer",
+                           object{{"type", "Precompiled"}, {"precompiled_charsmap", "BAAAAAAAAAD/"}})},
                   {"normalizer: key lowercase is a string where a boolean is due",
                    set("normalizer", "lowercase", "yes")},
-                  {"normalizer: pattern: Regex is not supported",
+                  {"normalizer: pattern: Regex: not a valid regular expression: end pattern with unmatched "
+                   "parenthesis",
                    replace("normalizer",
-                           object{{"type", "Replace"}, {"pattern", {{"Regex", "a+"}}}, {"content", "b"}}),
-                   ErrorCode::kUnsupported},
+                           object{{"type", "Replace"}, {"pattern", {{"Regex", "(a"}}}, {"content", "b"}})},
+                  {"normalizer: pattern: Regex: the regular expression has 10001 bytes",
+                   replace("normalizer",
+                           object{{"type", "Replace"},
+                                  {"pattern", {{"Regex", std::string(10'001, 'a')}}},
+                                  {"content", "b"}})},
                   {"normalizer: pattern: String is empty",
                    replace("normalizer",
                            object{{"type", "Replace"}, {"pattern", {{"String", ""}}}, {"content", "b"}})},
@@ -87,14 +132,32 @@ TEST(TokenizerErrors, PartsOfTokenizerJson) {
                    replace("normalizer",
                            object{{"type", "Sequence"}, {"normalizers", array{{{"type", "Foo"}}}}}),
                    ErrorCode::kUnsupported},
-                  {"pre_tokenizer: type ByteLevel is not supported",
-                   replace("pre_tokenizer", object{{"type", "ByteLevel"}}), ErrorCode::kUnsupported},
+                  {"pre_tokenizer: type UnicodeScripts is not supported",
+                   replace("pre_tokenizer", object{{"type", "UnicodeScripts"}}), ErrorCode::kUnsupported},
+                  {"pre_tokenizer: key replacement is not one character",
+                   replace("pre_tokenizer", object{{"type", "Metaspace"}, {"replacement", "__"}})},
+                  {"pre_tokenizer: key prepend_scheme = \"last\" is neither always, first nor never",
+                   replace("pre_tokenizer",
+                           object{{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}})},
+                  {"pre_tokenizer: key add_prefix_space = false contradicts prepend_scheme",
+                   replace("pre_tokenizer", object{{"type", "Metaspace"},
+                                                   {"replacement", "_"},
+                                                   {"prepend_scheme", "always"},
+                                                   {"add_prefix_space", false}})},
+                  {"pre_tokenizer: key length = 0 is out of range",
+                   replace("pre_tokenizer", object{{"type", "FixedLength"}, {"length", 0}})},
                   {"pre_tokenizer: key behavior = \"Split\" is not a way to split",
                    replace("pre_tokenizer", object{{"type", "Punctuation"}, {"behavior", "Split"}})},
                   {"pre_tokenizer: key delimiter is not one character",
                    replace("pre_tokenizer", object{{"type", "CharDelimiterSplit"}, {"delimiter", "--"}})},
-                  {"post_processor: type ByteLevel is not supported",
-                   replace("post_processor", object{{"type", "ByteLevel"}}), ErrorCode::kUnsupported},
+                  {"post_processor: type Other is not supported",
+                   replace("post_processor", object{{"type", "Other"}}), ErrorCode::kUnsupported},
+                  {"post_processor: key processors is not a list",
+                   replace("post_processor", object{{"type", "Sequence"}, {"processors", 1}})},
+                  {"processors[1]: a second processor that adds tokens is not supported",
+                   replace("post_processor",
+                           object{{"type", "Sequence"}, {"processors", array{kBert, kBert}}}),
+                   ErrorCode::kUnsupported},
                   {"post_processor: special_tokens: key [CLS] is missing",
                    set("post_processor", "special_tokens", object{})},
                   {"post_processor: key single is not a list", set("post_processor", "single", "$A")},
@@ -107,8 +170,12 @@ TEST(TokenizerErrors, PartsOfTokenizerJson) {
                   {"post_processor: key sep is not a pair of a token and its id",
                    replace("post_processor",
                            object{{"type", "BertProcessing"}, {"sep", "[SEP]"}, {"cls", array{"[CLS]", 2}}})},
-                  {"decoder: type Metaspace is not supported",
-                   replace("decoder", object{{"type", "Metaspace"}}), ErrorCode::kUnsupported},
+                  {"decoder: type Other is not supported", replace("decoder", object{{"type", "Other"}}),
+                   ErrorCode::kUnsupported},
+                  {"decoder: decoders[0] is null",
+                   replace("decoder", object{{"type", "Sequence"}, {"decoders", array{nullptr}}})},
+                  {"decoder: key content is empty",
+                   replace("decoder", object{{"type", "Strip"}, {"content", ""}, {"start", 0}, {"stop", 0}})},
                   {"key version = \"2.0\" is not the known 1.0", replace("version", "2.0")},
                   {"key added_tokens is not a list", replace("added_tokens", object{})},
                   {"added_tokens[0]: key content is missing", replace("added_tokens", array{{{"id", 1}}})},
@@ -155,7 +222,8 @@ TEST(TokenizerErrors, TextOfTokenizerJson) {
 
 TEST(TokenizerErrors, Folder) {
   const SmallTokenizer tokenizer;
-  expect_error(tokenizer, ErrorCode::kNotFound, ".", "holds neither tokenizer.json nor vocab.txt");
+  expect_error(tokenizer, ErrorCode::kNotFound, ".",
+               "holds neither tokenizer.json nor vocab.txt, vocab.json");
   try {
     text::Tokenizer::load(tokenizer.path("missing"));
     FAIL();
@@ -175,7 +243,8 @@ TEST(TokenizerErrors, VocabularyFile) {
   expect_error(tokenizer, ErrorCode::kFormat, "vocab.txt", "the vocabulary lacks the unknown token [UNK]");
   tokenizer.write("vocab.txt", "[UNK]\n");
   tokenizer.write("tokenizer_config.json", {{"tokenizer_class", "RobertaTokenizer"}});
-  expect_error(tokenizer, ErrorCode::kUnsupported, "vocab.txt", "class RobertaTokenizer");
+  expect_error(tokenizer, ErrorCode::kUnsupported, "vocab.txt",
+               "class RobertaTokenizer cannot be built from this file");
   tokenizer.write("tokenizer_config.json", {{"tokenizer_class", "BertTokenizer"}, {"cls_token", nullptr}});
   expect_error(tokenizer, ErrorCode::kFormat, ".", "cls_token and sep_token are needed");
 }

@@ -1,0 +1,34 @@
+// SentencePiece's precompiled character map (nmt_nfkc and others): a trie of strings and what they become.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/normalized_text.h"
+
+namespace kvasir::text {
+
+class CharsMap {
+ public:
+  // The map as a SentencePiece model has it, or in base64 as tokenizer.json does. Throws kFormat.
+  CharsMap(std::string_view blob, const std::string& origin);
+  static CharsMap from_base64(std::string_view text, const std::string& origin);
+
+  // What the shortest string of the map that `text` begins with becomes; nothing if it has none.
+  std::optional<std::string_view> find(std::string_view text) const noexcept;
+
+  // As the reference: a grapheme of less than six bytes becomes what the shortest string of the map that it
+  // begins with becomes; otherwise each of its code points does.
+  void normalize(NormalizedText& text) const;
+
+ private:
+  std::vector<std::uint32_t> units_;  // darts-clone: offset, leaf bit and label in one word
+  std::string strings_;               // each ended by a zero
+  std::array<bool, 128> changes_ascii_{};
+};
+
+}  // namespace kvasir::text
