@@ -76,15 +76,21 @@ inline std::vector<Window> load_windows(const std::string& name) {
 inline std::vector<Window> load_padded_windows(const std::string& name) {
   const formats::SafetensorsFile logits(encoder_folder(name) / "run_qa_padded_logits.safetensors");
   const base::json::value expected = load_expected(name);
+  const base::json::value config = base::parse_json_file(encoder_folder(name) / "config.json");
+  const auto pad = config.at("pad_token_id").to_number<std::int32_t>();
   std::vector<Window> windows;
   for (const auto& one : expected.at("cases").as_array()) {
     const std::string id(one.at("id").as_string());
+    // run_qa strips the question, the pipeline, whose windows these are, does not: where spaces count the ids
+    // differ.
+    const base::json::value* question = one.as_object().if_contains("question");
+    if (question != nullptr && question->as_string().starts_with(' ')) continue;
     const tensor::TensorView& view = logits.tensors().at(id);  // [windows, 2, length]
     const auto length = static_cast<std::size_t>(view.shape[2]);
     std::size_t i = 0;
     for (const auto& json : one.at("windows").as_array()) {
       Window window = read_window(json.as_object(), id + "/" + std::to_string(i));
-      window.input_ids.resize(length, 0);  // pad_token_id of all three models
+      window.input_ids.resize(length, pad);
       window.token_type_ids.resize(length, 0);
       window.start.resize(length);
       window.end.resize(length);

@@ -60,10 +60,12 @@ void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) 
   pool.parallel_for(grid.tasks(), [&](std::size_t task, int) noexcept {
     const std::size_t r = task % grid.row_blocks;
     const std::size_t panel = task / grid.row_blocks * grid.chunk_pairs * kPair;
+    const std::size_t panel_end = std::min(panels, panel + grid.chunk_pairs * kPair);
     kernels.gemm_block(call, {.row_begin = call.m * r / grid.row_blocks,
                               .row_end = call.m * (r + 1) / grid.row_blocks,
                               .panel_begin = panel,
-                              .panel_end = std::min(panels, panel + grid.chunk_pairs * kPair)});
+                              .panel_end = panel_end,
+                              .next_panel = r + 1 == grid.row_blocks ? panel_end : panels});
   });
 }
 

@@ -59,12 +59,18 @@ struct GemmCall {
   std::size_t m = 0;
 };
 
+inline constexpr std::size_t kNoPanel = std::size_t{1} << 62;  // past the last of any matrix
+
 // The part of a GemmCall that one task computes: rows [row_begin, row_end), panels [panel_begin, panel_end).
 struct GemmBlock {
   std::size_t row_begin, row_end, panel_begin, panel_end;
+  // What this thread will probably want next, to be fetched from memory meanwhile.
+  std::size_t next_panel = kNoPanel;
 };
 
-// softmax(q kᵀ · scale) v for one head and some queries of one sequence.
+inline constexpr std::size_t kNoWindow = std::size_t{1} << 62;  // wider than any sequence
+
+// softmax(q kᵀ · scale + bias) v for one head and some queries of one sequence.
 struct AttentionCall {
   const float* q = nullptr;  // first query row of this call; head_dim floats, rows q_stride apart
   const float* k = nullptr;  // first key row of the sequence, for this head
@@ -73,6 +79,13 @@ struct AttentionCall {
   std::size_t q_stride = 0, kv_stride = 0, out_stride = 0;  // floats between rows
   std::size_t queries = 0, keys = 0, head_dim = 0;          // all >= 1
   float scale = 1;                                          // 1 / √head_dim for BERT
+  // bias[i · bias_stride + j] is added to the scaled score of query i and key j; null: nothing is. A stride
+  // of -1 makes one array of distances serve all queries.
+  const float* bias = nullptr;
+  std::ptrdiff_t bias_stride = 0;
+  // Query i, which stands at key i + query_offset, sees the keys up to `window` to either side: at least one.
+  std::size_t window = kNoWindow;
+  std::size_t query_offset = 0;
 };
 
 struct LayerNormCall {
@@ -82,6 +95,15 @@ struct LayerNormCall {
   float* y = nullptr;             // [rows, columns]; may be x
   std::size_t rows = 0, columns = 0;
   float epsilon = 1e-12f;
+};
+
+// Rotary position embedding of the heads of one token: (a, b), the two halves of a head, become
+// (a cos - b sin, b cos + a sin).
+struct RotateCall {
+  float* x = nullptr;          // [heads, head_dim], in place
+  const float* cos = nullptr;  // [head_dim / 2], of the token's position
+  const float* sin = nullptr;
+  std::size_t heads = 0, head_dim = 0;  // head_dim is even
 };
 
 struct Kernels {
@@ -102,11 +124,16 @@ struct Kernels {
   // y = (x - mean) / √(variance + epsilon) · weight + bias per row; variance is the mean of squared
   // deviations (biased), as torch.nn.LayerNorm.
   void (*layer_norm)(const LayerNormCall& call) noexcept;
+  // y = x · weight + bias per row: MobileBERT's NoNorm. epsilon is not used.
+  void (*no_norm)(const LayerNormCall& call) noexcept;
 
   // In place. The vector forms agree with double-precision erf/exp to 4e-7 relative or 1e-7 absolute,
   // whichever is larger.
   void (*activate)(Activation activation, float* x, std::size_t count) noexcept;
   void (*softmax)(float* x, std::size_t count) noexcept;  // over one row; -inf gives 0; count >= 1
+  // x := activation(x) · gate, as activate: gated linear units.
+  void (*activate_gated)(Activation activation, float* x, const float* gate, std::size_t count) noexcept;
+  void (*rotate)(const RotateCall& call) noexcept;
 
   // True if all are finite. (Weights are checked once, when they are packed or mapped.)
   bool (*all_finite)(const float* x, std::size_t count) noexcept;

@@ -20,32 +20,87 @@ void for_row_blocks(base::ThreadPool& pool, std::size_t rows, const Body& body) 
   });
 }
 
+// A kernel that maps rows to rows, over all of them.
+void normalise(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
+               ForwardContext& context, const LayerNormRows& call) {
+  const std::size_t width = norm.width();
+  float* y = call.y == nullptr ? call.x : call.y;
+  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    kernel({.x = call.x + begin * width,
+            .weight = norm.weight.data(),
+            .bias = norm.bias.data(),
+            .y = y + begin * width,
+            .rows = end - begin,
+            .columns = width,
+            .epsilon = call.epsilon});
+  });
+}
+
+// Positions of the tokens of a batch, one after the other.
+class PositionCounter {
+ public:
+  PositionCounter(const tensor::RaggedBatch& batch, std::int32_t pad_id, std::size_t first)
+      : batch_(batch),
+        pad_id_(pad_id),
+        token_(first),
+        sequence_(std::ranges::upper_bound(batch.cu_seqlens, static_cast<std::int32_t>(first)) - 1) {
+    for (auto token = static_cast<std::size_t>(*sequence_); token < first; ++token) count(token);
+  }
+
+  // The position of the next token.
+  std::size_t next() {
+    while (static_cast<std::size_t>(sequence_[1]) <= token_) {
+      ++sequence_;
+      counted_ = 0;
+    }
+    const std::size_t token = token_++;
+    // pad_id -1, which no token has, counts from 0.
+    return static_cast<std::size_t>(count(token) ? pad_id_ + counted_ : pad_id_);
+  }
+
+ private:
+  bool count(std::size_t token) {
+    const bool counts = batch_.input_ids[token] != pad_id_;
+    counted_ += counts ? 1 : 0;
+    return counts;
+  }
+
+  const tensor::RaggedBatch& batch_;
+  std::int32_t pad_id_, counted_ = 0;
+  std::size_t token_;
+  std::span<const std::int32_t>::iterator sequence_;
+};
+
 }  // namespace
 
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call) {
   kernels::gemm(context.kernels, context.pool,
                 {.a = call.x,
-                 .lda = linear.in(),
+                 .lda = call.x_stride == 0 ? linear.in() : call.x_stride,
                  .b = &linear.weight,
                  .bias = linear.bias.data(),
                  .activation = call.activation,
                  .residual = call.residual,
                  .ldr = linear.out(),
                  .c = call.y,
-                 .ldc = linear.out(),
+                 .ldc = call.y_stride == 0 ? linear.out() : call.y_stride,
                  .m = call.rows});
 }
 
 void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
-  const std::size_t width = norm.width();
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
-    context.kernels.layer_norm({.x = call.x + begin * width,
-                                .weight = norm.weight.data(),
-                                .bias = norm.bias.data(),
-                                .y = call.x + begin * width,
-                                .rows = end - begin,
-                                .columns = width,
-                                .epsilon = call.epsilon});
+  normalise(context.kernels.layer_norm, norm, context, call);
+}
+
+void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
+  normalise(context.kernels.no_norm, norm, context, call);
+}
+
+void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows) {
+  for_row_blocks(context.pool, rows.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    for (std::size_t row = begin; row < end; ++row) {
+      float* x = rows.x + row * 2 * rows.width;
+      context.kernels.activate_gated(activation, x, x + rows.width, rows.width);
+    }
   });
 }
 
@@ -60,7 +115,8 @@ void Embedding::read_row(const kernels::Kernels& kernels, std::size_t row,
 
 void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, ForwardContext& context,
            float* x) {
-  const std::size_t width = embeddings.norm->width();
+  const Embedding& any = embeddings.word != nullptr ? *embeddings.word : *embeddings.position;
+  const auto width = static_cast<std::size_t>(any.table.shape[1]);
   float* scratch = context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * width);
   const kernels::Kernels& k = context.kernels;
   for_row_blocks(
@@ -70,18 +126,20 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
           table.read_row(k, row, term);
           for (std::size_t i = 0; i < width; ++i) out[i] += term[i];
         };
-        // The sequence that holds token `begin`.
-        auto sequence = std::ranges::upper_bound(batch.cu_seqlens, static_cast<std::int32_t>(begin)) - 1;
+        PositionCounter positions(batch, embeddings.pad_id, begin);
         for (std::size_t token = begin; token < end; ++token) {
-          while (static_cast<std::size_t>(sequence[1]) <= token) ++sequence;
           float* out = x + token * width;
-          embeddings.word->read_row(k, static_cast<std::size_t>(batch.input_ids[token]), {out, width});
+          if (embeddings.word != nullptr) {
+            embeddings.word->read_row(k, static_cast<std::size_t>(batch.input_ids[token]), {out, width});
+          }
           if (embeddings.token_type != nullptr) {
             const std::int32_t type = batch.token_type_ids.empty() ? 0 : batch.token_type_ids[token];
             add(*embeddings.token_type, static_cast<std::size_t>(type), out);
           }
-          add(*embeddings.position, token - static_cast<std::size_t>(*sequence), out);
+          const std::size_t position = positions.next();
+          if (embeddings.position != nullptr) add(*embeddings.position, position, out);
         }
+        if (embeddings.norm == nullptr) return;
         k.layer_norm({.x = x + begin * width,
                       .weight = embeddings.norm->weight.data(),
                       .bias = embeddings.norm->bias.data(),
@@ -90,6 +148,14 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
                       .columns = width,
                       .epsilon = embeddings.epsilon});
       });
+}
+
+void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x) {
+  for (std::size_t s = 0; s < batch.key_lengths.size(); ++s) {
+    const std::size_t first =
+        static_cast<std::size_t>(batch.cu_seqlens[s]) + static_cast<std::size_t>(batch.key_lengths[s]);
+    std::fill(x + first * width, x + static_cast<std::size_t>(batch.cu_seqlens[s + 1]) * width, 0.0F);
+  }
 }
 
 void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "models/qa_model.h"
@@ -25,7 +26,8 @@ struct LinearCall {
   float* y = nullptr;        // [rows, out]; not x
   std::size_t rows = 0;
   kernels::Activation activation = kernels::Activation::kNone;
-  const float* residual = nullptr;  // [rows, out], added after the activation; may be y
+  const float* residual = nullptr;         // [rows, out], added after the activation; may be y
+  std::size_t x_stride = 0, y_stride = 0;  // floats between rows; 0: in and out
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
 
@@ -37,11 +39,20 @@ struct LayerNorm {
 };
 
 struct LayerNormRows {
-  float* x = nullptr;  // [rows, width], in place
+  float* x = nullptr;  // [rows, width]
   std::size_t rows = 0;
   float epsilon = 1e-12F;
+  float* y = nullptr;  // [rows, width]; null: in place
 };
 void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
+// MobileBERT's NoNorm, which has the weights of a LayerNorm: x · weight + bias.
+void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
+
+struct GatedRows {
+  float* x = nullptr;  // [rows, 2 · width]: the first half of each becomes activation(first) · second
+  std::size_t rows = 0, width = 0;
+};
+void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows);
 
 // A table that stays in the mapped file as it is stored; rows are converted when they are looked up.
 struct Embedding {
@@ -50,21 +61,27 @@ struct Embedding {
   void read_row(const kernels::Kernels& kernels, std::size_t row, std::span<float> out) const noexcept;
 };
 
-// LayerNorm((word + token type) + position) of every token; positions count from 0 in each sequence.
+// LayerNorm((word + token type) + position) of every token. Positions count from 0 in each sequence.
 struct InputEmbeddings {
-  const Embedding* word = nullptr;
+  const Embedding* word = nullptr;        // null: added to what x holds already
   const Embedding* token_type = nullptr;  // null: the family has none
-  const Embedding* position = nullptr;
-  const LayerNorm* norm = nullptr;
+  const Embedding* position = nullptr;    // null likewise
+  const LayerNorm* norm = nullptr;        // null: only the sum
   float epsilon = 1e-12F;
+  // RoBERTa's way of counting: tokens with this id, pads, have it for their position and are not counted; the
+  // others' positions begin with the next.
+  std::int32_t pad_id = -1;
 };
 void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, ForwardContext& context,
            float* x);
+
+// Sets the rows of pads to 0.
+void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
 
 // The question-answering head: a Linear with two outputs per token, start and end.
 void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out);
 
 // Slots of the workspace, one per buffer that lives at the same time as another.
-enum Slot : std::size_t { kHidden, kQkv, kContext, kNormed, kUp, kScratch, kHeadOut };
+enum Slot : std::size_t { kHidden, kQkv, kContext, kNormed, kUp, kScratch, kHeadOut, kPositions, kNarrow };
 
 }  // namespace kvasir::models

@@ -1,5 +1,7 @@
 #include "models/config.h"
 
+#include <algorithm>
+
 #include "kvasir/error.h"
 
 namespace kvasir::models {
@@ -52,6 +54,28 @@ void ConfigReader::optional(const char* key, kernels::Activation& field) const {
   unsupported(json_, std::string(key) + " " + name + " is not supported; known: " + known);
 }
 
+void ConfigReader::optional(const char* key, double& field) const {
+  const double value = json_.number_or(key, field);
+  if (!(value >= 1 && value <= 1e12)) {
+    json_.fail("key " + std::string(key) + " = " + std::to_string(value) + " is out of range [1, 1e12]");
+  }
+  field = value;
+}
+
+void ConfigReader::optional(const char* key, bool& field) const {
+  field = json_.boolean_or(key, field);
+}
+
+void ConfigReader::optional_or_none(const char* key, std::size_t& field, std::size_t max) const {
+  if (!json_.has(key)) return;
+  field = static_cast<std::size_t>(
+      std::max<std::int64_t>(0, json_.integer(key, -1, static_cast<std::int64_t>(max))));
+}
+
+void ConfigReader::optional_id(const char* key, std::int32_t& field, std::size_t end) const {
+  field = static_cast<std::int32_t>(json_.integer_or(key, field, 0, static_cast<std::int64_t>(end) - 1));
+}
+
 void ConfigReader::only(const char* key, const char* value) const {
   const std::string found = json_.string_or(key, value);
   if (found != value) {
@@ -65,10 +89,25 @@ void ConfigReader::only(const char* key, bool value) const {
   }
 }
 
+void ConfigReader::only(const char* key, std::int64_t value) const {
+  constexpr std::int64_t kAny = std::int64_t{1} << 53;
+  const std::int64_t found = json_.integer_or(key, value, -kAny, kAny);
+  if (found != value) {
+    unsupported(json_, std::string(key) + " " + std::to_string(found) +
+                           " is not supported; known: " + std::to_string(value));
+  }
+}
+
 void check_heads(const ConfigReader& reader, Dim width, Dim heads) {
   if (width.size % heads.size == 0) return;
   reader.json().fail(std::string(width.key) + " = " + std::to_string(width.size) + " is not a multiple of " +
                      heads.key + " = " + std::to_string(heads.size));
+}
+
+void check_at_least(const ConfigReader& reader, Dim dim, std::size_t least) {
+  if (dim.size >= least) return;
+  reader.json().fail(std::string(dim.key) + " = " + std::to_string(dim.size) + " is less than " +
+                     std::to_string(least));
 }
 
 }  // namespace kvasir::models

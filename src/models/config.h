@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,7 @@ inline constexpr std::size_t kMaxVocabulary = std::size_t{1} << 24;
 inline constexpr std::size_t kMaxWidth = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxPositions = std::size_t{1} << 20;
 inline constexpr std::size_t kMaxLayers = 1024;
+inline constexpr std::size_t kMaxParts = 16;  // of the same kind within a layer
 
 // A size and the key of config.json that set it, for errors that name both.
 struct Dim {
@@ -47,9 +49,15 @@ class ConfigReader {
   void optional(const char* key, std::size_t& field, std::size_t max) const;
   void optional(const char* key, float& field) const;  // in [0, 1]: for epsilons
   void optional(const char* key, kernels::Activation& field) const;
+  void optional(const char* key, bool& field) const;
+  void optional(const char* key, double& field) const;  // at least 1: for the base of rotary angles
+  // A size that may be none: 0 or, as configs say it, -1.
+  void optional_or_none(const char* key, std::size_t& field, std::size_t max) const;
+  void optional_id(const char* key, std::int32_t& field, std::size_t end) const;  // in [0, end)
   // A key that may be absent, and may have no other value than this one: kUnsupported.
   void only(const char* key, const char* value) const;
   void only(const char* key, bool value) const;
+  void only(const char* key, std::int64_t value) const;
 
   const base::JsonObject& json() const { return json_; }
 
@@ -59,5 +67,7 @@ class ConfigReader {
 
 // Throws kFormat if the width cannot be split into that many heads.
 void check_heads(const ConfigReader& reader, Dim width, Dim heads);
+// Throws kFormat if the size is less.
+void check_at_least(const ConfigReader& reader, Dim dim, std::size_t least);
 
 }  // namespace kvasir::models

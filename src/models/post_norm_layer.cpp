@@ -13,7 +13,7 @@ void forward(const PostNormLayer& layer, const PostNormOptions& options, const A
   float* up = workspace.floats(kUp, rows * layer.up.out());
 
   forward(layer.qkv, context, {.x = x.data(), .y = qkv, .rows = rows});
-  attend(plan, context, {.qkv = qkv, .out = attended, .width = width});
+  attend(plan, options.attention, context, {.qkv = qkv, .out = attended, .width = width});
   forward(layer.attention_output, context, {.x = attended, .y = normed, .rows = rows, .residual = x.data()});
   forward(layer.attention_norm, context, {.x = normed, .rows = rows, .epsilon = options.epsilon});
   forward(layer.up, context, {.x = normed, .y = up, .rows = rows, .activation = options.activation});

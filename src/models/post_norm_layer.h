@@ -2,7 +2,10 @@
 // and then normalised ("post-norm").
 #pragma once
 
+#include <string>
+
 #include "models/blocks.h"
+#include "models/config.h"
 #include "models/self_attention.h"
 
 namespace kvasir::models {
@@ -16,9 +19,30 @@ struct PostNormLayer {
   LayerNorm output_norm;
 };
 
+// The weights of a layer under BERT's names; `names` of query, key and value.
+struct PostNormDims {
+  Dim hidden, intermediate;
+};
+struct QkvNames {
+  const char *query = "query", *key = "key", *value = "value";
+};
+template <class Layer, class Visitor>
+void visit_bert_layer(Layer& layer, const std::string& at, const PostNormDims& dims, Visitor& v,
+                      const QkvNames& names = {}) {
+  const auto& [hidden, intermediate] = dims;
+  const std::string self = at + "attention.self.";
+  v({self + names.query, self + names.key, self + names.value}, layer.qkv, MatrixShape{hidden, hidden});
+  v({at + "attention.output.dense"}, layer.attention_output, MatrixShape{hidden, hidden});
+  v(at + "attention.output.LayerNorm", layer.attention_norm, hidden);
+  v({at + "intermediate.dense"}, layer.up, MatrixShape{intermediate, hidden});
+  v({at + "output.dense"}, layer.down, MatrixShape{hidden, intermediate});
+  v(at + "output.LayerNorm", layer.output_norm, hidden);
+}
+
 struct PostNormOptions {
   kernels::Activation activation = kernels::Activation::kGelu;
   float epsilon = 1e-12F;
+  AttentionOptions attention = {};
 };
 
 // x [tokens, width] becomes the layer's output.

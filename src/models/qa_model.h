@@ -48,7 +48,7 @@ class QaModel {
 
 // Reads config.json, finds the family in the registry, loads its weights from the folder (packed for
 // `kernels`, on the threads of `pool`). Throws kNotFound, kFormat, kUnsupported ("model_type gpt2 has no
-// question-answering head here; known: bert, distilbert").
+// question-answering head here; known: bert, distilbert, …").
 std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
                                              const kernels::Kernels& kernels, base::ThreadPool& pool);
 

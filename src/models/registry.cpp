@@ -10,10 +10,20 @@ struct Family {
   const char* model_type;
   std::unique_ptr<const QaModel> (*load)(const LoadContext&);
 };
+// clang-format off: a line for each
 constexpr Family kFamilies[] = {
     {"bert", load_bert},
     {"distilbert", load_distilbert},
+    {"roberta", load_roberta},
+    {"xlm-roberta", load_roberta},
+    {"electra", load_electra},
+    {"albert", load_albert},
+    {"mpnet", load_mpnet},
+    {"mobilebert", load_mobilebert},
+    {"modernbert", load_modernbert},
+    {"deberta-v2", load_deberta_v2},
 };
+// clang-format on
 
 }  // namespace
 

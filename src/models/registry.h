@@ -20,5 +20,12 @@ struct LoadContext {
 
 std::unique_ptr<const QaModel> load_bert(const LoadContext& context);
 std::unique_ptr<const QaModel> load_distilbert(const LoadContext& context);
+std::unique_ptr<const QaModel> load_roberta(const LoadContext& context);  // and XLM-RoBERTa
+std::unique_ptr<const QaModel> load_electra(const LoadContext& context);
+std::unique_ptr<const QaModel> load_albert(const LoadContext& context);
+std::unique_ptr<const QaModel> load_mpnet(const LoadContext& context);
+std::unique_ptr<const QaModel> load_mobilebert(const LoadContext& context);
+std::unique_ptr<const QaModel> load_modernbert(const LoadContext& context);
+std::unique_ptr<const QaModel> load_deberta_v2(const LoadContext& context);
 
 }  // namespace kvasir::models

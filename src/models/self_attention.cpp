@@ -13,15 +13,24 @@ namespace {
 constexpr std::size_t kTasksPerThread = 4;
 // Queries of a task, at least: the keys of a task are packed anew, which must not cost more than a little.
 constexpr std::size_t kMinQueries = 48;
+// Queries of a task with a window. Its keys are theirs and a window to both sides: few queries waste little
+// on keys that only some of them see, many pack each key less often. Always the same, because where blocks of
+// keys begin shows in the last digits.
+constexpr std::size_t kWindowQueries = 64;
 
 std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
+}
+// Every thread's part of scratch memory is aligned.
+std::size_t align(std::size_t floats) {
+  constexpr std::size_t kFloats = tensor::kAlignment / sizeof(float);
+  return divide_up(floats, kFloats) * kFloats;
 }
 
 }  // namespace
 
 AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& options)
-    : heads_(options.heads) {
+    : heads_(options.heads), window_(options.window) {
   // One sequence in few heads is cut into more pieces than many sequences.
   const std::size_t pieces = batch.sequences() * heads_;
   const std::size_t cuts = divide_up(options.threads == 1 ? 1 : options.threads * kTasksPerThread, pieces);
@@ -30,38 +39,72 @@ AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& op
     const std::size_t length = static_cast<std::size_t>(batch.cu_seqlens[s + 1]) - begin;
     const std::size_t keys =
         batch.key_lengths.empty() ? length : static_cast<std::size_t>(batch.key_lengths[s]);
-    const std::size_t blocks = std::min(cuts, divide_up(length, kMinQueries));
+    // The first of the tokens that see no key.
+    std::size_t blind = options.blind_pads ? keys : length;
+    if (window_ < length) blind = std::min(blind, keys + window_);
+    const std::size_t blocks =
+        window_ < length ? divide_up(blind, kWindowQueries) : std::min(cuts, divide_up(blind, kMinQueries));
+    add_tasks({.begin = begin, .length = length, .keys = keys}, 0, blind, blocks);
+    if (blind == length) continue;
     for (std::size_t head = 0; head < heads_; ++head) {
-      for (std::size_t b = 0; b < blocks; ++b) {
-        const std::size_t first = length * b / blocks;
-        tasks_.push_back({.head = head,
-                          .query_begin = begin + first,
-                          .queries = length * (b + 1) / blocks - first,
-                          .key_begin = begin,
-                          .keys = keys});
-      }
+      tasks_.push_back({.head = head,
+                        .query_begin = begin + blind,
+                        .queries = length - blind,
+                        .key_begin = begin,
+                        .keys = length,
+                        .uniform = true});
     }
   }
-  std::ranges::stable_sort(tasks_, std::greater<>(), [](const Task& t) { return t.queries * t.keys; });
+  std::ranges::stable_sort(tasks_, std::greater<>(),
+                           [](const AttentionTask& t) { return t.queries * t.keys; });
 }
 
-void attend(const AttentionPlan& plan, ForwardContext& context, const AttentionBuffers& buffers) {
+// Queries [begin, end) of the sequence, in so many blocks.
+void AttentionPlan::add_tasks(const Sequence& sequence, std::size_t begin, std::size_t end,
+                              std::size_t blocks) {
+  const std::size_t length = end - begin;
+  for (std::size_t head = 0; head < heads_; ++head) {
+    for (std::size_t b = 0; b < blocks; ++b) {
+      const std::size_t first = begin + length * b / blocks, last = begin + length * (b + 1) / blocks;
+      const std::size_t key_begin = first > window_ ? first - window_ : 0;
+      tasks_.push_back({.head = head,
+                        .query_begin = sequence.begin + first,
+                        .queries = last - first,
+                        .key_begin = sequence.begin + key_begin,
+                        .keys = std::min(sequence.keys, last + window_) - key_begin});
+    }
+  }
+}
+
+std::size_t longest(const tensor::RaggedBatch& batch) noexcept {
+  std::int32_t length = 0;
+  for (std::size_t s = 0; s < batch.sequences(); ++s) {
+    length = std::max(length, batch.cu_seqlens[s + 1] - batch.cu_seqlens[s]);
+  }
+  return static_cast<std::size_t>(length);
+}
+
+void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
+            const AttentionBuffers& buffers) {
   const std::size_t width = buffers.width;
   const std::size_t head_dim = width / plan.heads();
-  std::size_t scratch_size = 0;
-  for (const AttentionPlan::Task& t : plan.tasks()) {
-    scratch_size = std::max(scratch_size, context.kernels.attention_scratch(t.queries, t.keys, head_dim));
+  std::size_t kernel_size = 0, bias_size = 0;
+  for (const AttentionTask& t : plan.tasks()) {
+    kernel_size = std::max(kernel_size, context.kernels.attention_scratch(t.queries, t.keys, head_dim));
+    if (options.bias != nullptr) bias_size = std::max(bias_size, options.bias->scratch_size(t));
   }
-  constexpr std::size_t kFloats = tensor::kAlignment / sizeof(float);
-  scratch_size = divide_up(scratch_size, kFloats) * kFloats;  // every thread's part is aligned
+  const std::size_t bias_offset = align(kernel_size), thread_size = bias_offset + align(bias_size);
   float* scratch =
-      context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * scratch_size);
-  const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
+      context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * thread_size);
+  const float scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
 
   context.pool.parallel_for(plan.tasks().size(), [&](std::size_t i, int worker) noexcept {
-    const AttentionPlan::Task& task = plan.tasks()[i];
+    const AttentionTask& task = plan.tasks()[i];
+    float* own = scratch + static_cast<std::size_t>(worker) * thread_size;
     const std::size_t column = task.head * head_dim;
     const float* keys = buffers.qkv + task.key_begin * 3 * width + column;
+    ScoreBias::Rows bias{.data = nullptr, .stride = 0};
+    if (options.bias != nullptr && !task.uniform) bias = options.bias->rows(task, buffers, own + bias_offset);
     context.kernels.attention({.q = buffers.qkv + task.query_begin * 3 * width + column,
                                .k = keys + width,
                                .v = keys + 2 * width,
@@ -72,8 +115,12 @@ void attend(const AttentionPlan& plan, ForwardContext& context, const AttentionB
                                .queries = task.queries,
                                .keys = task.keys,
                                .head_dim = head_dim,
-                               .scale = scale},
-                              scratch + static_cast<std::size_t>(worker) * scratch_size);
+                               .scale = task.uniform ? 0 : scale,
+                               .bias = bias.data,
+                               .bias_stride = bias.stride,
+                               .window = task.uniform ? kernels::kNoWindow : plan.window(),
+                               .query_offset = task.query_offset()},
+                              own);
   });
 }
 

@@ -9,27 +9,42 @@
 
 namespace kvasir::models {
 
-// The work of one layer's attention, cut into tasks. The same for every layer of a pass, so made once.
+// Some queries of one sequence in one head. Begins count in the batch, not in the sequence.
+struct AttentionTask {
+  std::size_t head;
+  std::size_t query_begin, queries;
+  std::size_t key_begin, keys;
+  bool uniform = false;  // all keys weigh the same, whatever the scores
+
+  // Where query 0 stands among the keys.
+  std::size_t query_offset() const noexcept { return query_begin - key_begin; }
+};
+
+// The work of one layer's attention, cut into tasks. The same for every layer of one kind, so made once.
 class AttentionPlan {
  public:
-  // Some queries of one sequence in one head.
-  struct Task {
-    std::size_t head;
-    std::size_t query_begin, queries;  // query_begin counts in the batch, not in the sequence
-    std::size_t key_begin, keys;
-  };
   struct Options {
     std::size_t heads = 0;
     std::size_t threads = 0;
+    std::size_t window = kernels::kNoWindow;  // tokens that each sees to either side
+    // Pads see no key at all. (In the reference all their scores are then the same: they attend to all tokens
+    // alike, pads included. The same happens to any token that sees pads only.)
+    bool blind_pads = false;
   };
   AttentionPlan(const tensor::RaggedBatch& batch, const Options& options);
 
-  std::span<const Task> tasks() const noexcept { return tasks_; }
+  std::span<const AttentionTask> tasks() const noexcept { return tasks_; }
   std::size_t heads() const noexcept { return heads_; }
+  std::size_t window() const noexcept { return window_; }
 
  private:
-  std::size_t heads_;
-  std::vector<Task> tasks_;  // most expensive first
+  struct Sequence {
+    std::size_t begin, length, keys;
+  };
+  void add_tasks(const Sequence& sequence, std::size_t begin, std::size_t end, std::size_t blocks);
+
+  std::size_t heads_, window_;
+  std::vector<AttentionTask> tasks_;  // most expensive first
 };
 
 struct AttentionBuffers {
@@ -37,6 +52,34 @@ struct AttentionBuffers {
   float* out = nullptr;        // [tokens, heads, head_dim]
   std::size_t width = 0;       // heads · head_dim
 };
-void attend(const AttentionPlan& plan, ForwardContext& context, const AttentionBuffers& buffers);
+
+// What a family adds to the scores: relative positions.
+class ScoreBias {
+ public:
+  ScoreBias() = default;
+  ScoreBias(const ScoreBias&) = delete;
+  ScoreBias& operator=(const ScoreBias&) = delete;
+  virtual ~ScoreBias() = default;
+
+  // Query i and key j of the task get data[i · stride + j]; as kernels::AttentionCall.
+  struct Rows {
+    const float* data;
+    std::ptrdiff_t stride;
+  };
+  // scratch: scratch_size(task) floats of the calling thread, 64-byte aligned.
+  virtual std::size_t scratch_size(const AttentionTask& task) const noexcept = 0;
+  virtual Rows rows(const AttentionTask& task, const AttentionBuffers& buffers,
+                    float* scratch) const noexcept = 0;
+};
+
+// Tokens of the longest sequence.
+std::size_t longest(const tensor::RaggedBatch& batch) noexcept;
+
+struct AttentionOptions {
+  float scale = 0;  // of the scores; 0: 1 / √head_dim
+  const ScoreBias* bias = nullptr;
+};
+void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
+            const AttentionBuffers& buffers);
 
 }  // namespace kvasir::models

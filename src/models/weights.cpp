@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "kvasir/error.h"
+#include "tensor/strided.h"
 
 namespace kvasir::models {
 
@@ -48,36 +49,86 @@ std::string some_of(const std::vector<std::string>& names) {
 
 }  // namespace
 
-std::string canonical_name(std::string_view name, std::string_view base_prefix) {
-  while (!base_prefix.empty() && name.starts_with(base_prefix)) name.remove_prefix(base_prefix.size());
+namespace {
+
+// "bert/encoder/layer_._0/output/dense/kernel:0" -> "bert.encoder.layer.0.output.dense.weight"
+std::string name_from_tensorflow(std::string_view name) {
+  name = name.substr(0, name.rfind(':'));
+  constexpr std::string_view kHead = "cls/squad/output_";  // of Google's run_squad.py
+  if (name == std::string(kHead) + "weights") return "qa_outputs.weight";
+  if (name == std::string(kHead) + "bias") return "qa_outputs.bias";
+  std::string result;
+  for (std::size_t begin = 0; begin <= name.size();) {
+    const std::size_t end = std::min(name.find('/', begin), name.size());
+    std::string part(name.substr(begin, end - begin));
+    // A number within a list: "layer_._0" of Keras, "layer_0" of Google.
+    if (const std::size_t at = part.find("_._"); at != std::string::npos) {
+      part.replace(at, 3, ".");
+    } else if (part.starts_with("layer_") && part.find_first_not_of("0123456789", 6) == std::string::npos) {
+      part.replace(5, 1, ".");
+    }
+    result += (result.empty() ? "" : ".") + part;
+    begin = end + 1;
+  }
+  for (const std::string_view suffix : {".kernel", ".embeddings"}) {
+    if (!result.ends_with(suffix)) continue;
+    return result.replace(result.size() - suffix.size(), suffix.size(), ".weight");
+  }
+  // Google's tables of embeddings have no name of their own below the layer's.
+  if (result.ends_with("_embeddings")) result += ".weight";
+  return result;
+}
+
+}  // namespace
+
+std::string canonical_name(std::string_view stored, std::string_view base_prefix) {
+  std::string name(stored.find('/') == std::string_view::npos ? stored : name_from_tensorflow(stored));
+  while (!base_prefix.empty() && name.starts_with(base_prefix)) name.erase(0, base_prefix.size());
   for (const auto& [old_suffix, suffix] :
        {std::pair<std::string_view, std::string_view>{".gamma", ".weight"}, {".beta", ".bias"}}) {
     if (name.ends_with(old_suffix)) {
-      return std::string(name.substr(0, name.size() - old_suffix.size())).append(suffix);
+      return name.replace(name.size() - old_suffix.size(), old_suffix.size(), suffix);
     }
   }
-  return std::string(name);
+  return name;
+}
+
+bool is_transposed(std::string_view name) noexcept {
+  return name.substr(0, name.rfind(':')).ends_with("/kernel");
 }
 
 bool is_ignored(std::string_view canonical_name) noexcept {
   return canonical_name.ends_with("position_ids") || canonical_name.starts_with("pooler.") ||
-         canonical_name.starts_with("cls.");
+         canonical_name.starts_with("cls.") || canonical_name.ends_with(".adam_m") ||
+         canonical_name.ends_with(".adam_v");
 }
 
 WeightSource::WeightSource(const std::filesystem::path& folder, std::string_view base_prefix)
-    : file_(std::make_unique<const formats::SafetensorsFile>(folder / "model.safetensors")),
-      prefix_(base_prefix),
-      origin_(file_->file().path().string()) {
-  for (const auto& [name, view] : file_->tensors()) {
+    : checkpoint_(std::make_unique<const formats::Checkpoint>(folder)), prefix_(base_prefix) {
+  for (const auto& [name, tensor] : checkpoint_->tensors()) {
     const std::string canonical = canonical_name(name, prefix_);
     if (is_ignored(canonical)) continue;
-    const auto [place, fresh] =
-        tensors_.emplace(canonical, StoredTensor{.name = name, .view = view, .file = &file_->file()});
+    const auto [place, fresh] = tensors_.emplace(
+        canonical,
+        StoredTensor{.name = name, .view = tensor.view, .file = tensor.file, .mapped = tensor.mapped});
     if (!fresh) {
-      throw Error(ErrorCode::kFormat, origin_ + ": tensors " + place->second.name + " and " + name +
+      throw Error(ErrorCode::kFormat, tensor.file + ": tensors " + place->second.name + " and " + name +
                                           " are two names of one weight; remove one");
     }
+    if (is_transposed(name) && tensor.view.shape.size() == 2) transpose(place->second);
   }
+}
+
+void WeightSource::transpose(StoredTensor& tensor) {
+  const tensor::Shape shape{tensor.view.shape[1], tensor.view.shape[0]};
+  tensor::Buffer<std::byte> copy(tensor.view.bytes());
+  tensor::copy_elements(
+      {.dtype = tensor.view.dtype, .shape = shape, .strides = {1, shape[0]}, .data = tensor.view.data},
+      copy.data());
+  tensor.view.shape = shape;
+  tensor.view.data = copy.data();
+  tensor.mapped = nullptr;
+  copies_.push_back(std::move(copy));
 }
 
 const StoredTensor* WeightSource::find(const std::string& name) {
@@ -94,7 +145,7 @@ void WeightSource::warn_about_unused() const {
   }
   if (unused.empty()) return;
   base::log(base::LogLevel::kWarning,
-            origin_ + ": " + std::to_string(unused.size()) +
+            origin() + ": " + std::to_string(unused.size()) +
                 " tensors are not part of the model and were left out: " + some_of(unused));
 }
 
@@ -104,7 +155,7 @@ void WeightChecker::check(const std::string& name, Dims dims) {
     missing_.push_back(name);
     return;
   }
-  const std::string where = source_.origin() + ": tensor " + stored->name;
+  const std::string where = stored->where();
   if (!is_float(stored->view.dtype)) {
     throw Error(ErrorCode::kUnsupported, where + " is of type " + tensor::dtype_name(stored->view.dtype) +
                                              "; weights must be F32, F16, BF16 or F64");
@@ -120,8 +171,9 @@ void WeightChecker::check(const std::string& name, Dims dims) {
 
 void WeightChecker::finish() const {
   if (missing_.empty()) return;
-  const bool only_head =
-      std::ranges::all_of(missing_, [](const std::string& name) { return name.starts_with("qa_outputs."); });
+  const bool only_head = std::ranges::all_of(missing_, [](const std::string& name) {
+    return name.starts_with("qa_outputs.") || name.starts_with("head.") || name.starts_with("classifier.");
+  });
   std::string message = source_.origin() + ": tensor " + missing_.front() + " is missing";
   if (only_head) {
     message +=
@@ -141,21 +193,32 @@ void WeightLoader::operator()(const std::string& name, Embedding& embedding, con
            nullptr);
 }
 
-void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width) {
+void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
   norm.weight = add_vectors({name + ".weight"}, width.size);
-  norm.bias = add_vectors({name + ".bias"}, width.size);
+  if (bias == Bias::kYes) {
+    norm.bias = add_vectors({name + ".bias"}, width.size);
+  } else {
+    norm.bias = tensor::Buffer<float>(width.size);
+    std::ranges::fill(norm.bias.span(), 0.0F);
+  }
 }
 
 void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& linear,
-                              const MatrixShape& shape) {
+                              const MatrixShape& shape, Bias bias) {
   Stack stack{.parts = {}, .part_rows = shape.rows.size, .columns = shape.columns.size};
   for (const std::string& name : names) stack.parts.push_back(source_.find(name + ".weight"));
   linear.weight = kernels::allocate_packed(shape.rows.size * names.size(), shape.columns.size);
   add_jobs(std::move(stack), &linear.weight, nullptr);
 
+  if (bias == Bias::kNo) return;
   std::vector<std::string> biases;
   for (const std::string& name : names) biases.push_back(name + ".bias");
   linear.bias = add_vectors(biases, shape.rows.size);
+}
+
+void WeightLoader::operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape) {
+  const Dim inputs{shape.columns.key, shape.columns.size * shape.taps.size};
+  (*this)({name}, linear, MatrixShape{shape.rows, inputs});
 }
 
 tensor::Buffer<float> WeightLoader::add_vectors(const std::vector<std::string>& names, std::size_t size) {
@@ -190,8 +253,8 @@ void WeightLoader::run(base::ThreadPool& pool) {
   });
   for (const Job& job : jobs_) {
     if (job.bad == nullptr) continue;
-    throw Error(ErrorCode::kFormat, source_.origin() + ": tensor " + job.bad->name +
-                                        " holds NaN or infinity; the file is damaged, or training diverged");
+    throw Error(ErrorCode::kFormat,
+                job.bad->where() + " holds NaN or infinity; the file is damaged, or training diverged");
   }
 }
 
@@ -252,8 +315,9 @@ const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, fl
 
 void WeightLoader::release(const Stack& stack, kernels::RowRange rows) const noexcept {
   for_parts(stack, rows, [&](const StoredTensor& part, std::size_t first, std::size_t count) {
+    if (part.mapped == nullptr) return;
     const std::size_t row_bytes = stack.columns * tensor::dtype_size(part.view.dtype);
-    part.file->release({part.view.data + first * row_bytes, count * row_bytes});
+    part.mapped->release({part.view.data + first * row_bytes, count * row_bytes});
   });
 }
 

@@ -21,7 +21,7 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/safetensors.h"
+#include "formats/checkpoint.h"
 #include "models/blocks.h"
 #include "models/config.h"
 
@@ -31,34 +31,53 @@ namespace kvasir::models {
 struct StoredTensor {
   std::string name;
   tensor::TensorView view;
-  const base::MappedFile* file = nullptr;
+  std::string file = {};                     // its path, for errors
+  const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
+
+  std::string where() const { return file + ": tensor " + name; }
 };
 
 class WeightSource {
  public:
-  // Opens FOLDER/model.safetensors. Throws as formats::SafetensorsFile; kFormat if two tensors have the same
-  // canonical name. base_prefix: "bert.", which checkpoints may have or not.
+  // Opens the folder's weights. Throws as formats::Checkpoint; kFormat if two tensors have the same canonical
+  // name. base_prefix: "bert.", which checkpoints may have or not.
   WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
 
   // By canonical name; null if there is none. What was asked for counts as used.
   const StoredTensor* find(const std::string& name);
   const std::string& prefix() const noexcept { return prefix_; }
-  const std::string& origin() const noexcept { return origin_; }  // the file, for errors
+  const std::string& origin() const noexcept { return checkpoint_->origin(); }  // for errors
   // Logs one warning that names the tensors that nobody asked for.
   void warn_about_unused() const;
 
  private:
-  std::unique_ptr<const formats::SafetensorsFile> file_;
+  void transpose(StoredTensor& tensor);
+
+  std::unique_ptr<const formats::Checkpoint> checkpoint_;
   std::string prefix_;
-  std::string origin_;
+  std::vector<tensor::Buffer<std::byte>> copies_;
   std::map<std::string, StoredTensor> tensors_;
   std::set<std::string> used_;
 };
 
-// The canonical form of a tensor's name: no base prefix, LayerNorm.gamma and .beta as weight and bias.
+// The canonical form of a tensor's name: that of transformers today, without the base prefix. LayerNorm.gamma
+// and .beta become weight and bias, and TensorFlow's names PyTorch's:
+//   bert/encoder/layer_0/attention/self/query/kernel, bert/encoder/layer_._0/…/kernel:0,
+//   cls/squad/output_bias
 std::string canonical_name(std::string_view name, std::string_view base_prefix);
+// TensorFlow keeps the kernels of dense layers as [inputs, outputs]: the other way round.
+bool is_transposed(std::string_view name) noexcept;
 // Leftovers of pre-training and of old versions that a QA model has no use for.
 bool is_ignored(std::string_view canonical_name) noexcept;
+
+// Whether a family's weight has a bias. A Linear without has an empty one, a LayerNorm without zeros.
+enum class Bias { kNo, kYes };
+
+// A convolution over tokens, stored as [outputs, inputs, taps]. It is loaded as the Linear that it is over
+// rows of [inputs, taps]: the neighbours' values of each input side by side.
+struct ConvolutionShape {
+  Dim rows, columns, taps;
+};
 
 // A visitor of weights that sees their tensors one by one: each(name, dims).
 template <class Each>
@@ -69,15 +88,20 @@ class TensorVisitor {
   void operator()(const std::string& name, const Embedding&, const MatrixShape& shape) const {
     each_(name + ".weight", {shape.rows, shape.columns});
   }
-  void operator()(const std::string& name, const LayerNorm&, const Dim& width) const {
+  void operator()(const std::string& name, const LayerNorm&, const Dim& width, Bias bias = Bias::kYes) const {
     each_(name + ".weight", {width});
-    each_(name + ".bias", {width});
+    if (bias == Bias::kYes) each_(name + ".bias", {width});
   }
-  void operator()(std::initializer_list<std::string> names, const Linear&, const MatrixShape& shape) const {
+  void operator()(std::initializer_list<std::string> names, const Linear&, const MatrixShape& shape,
+                  Bias bias = Bias::kYes) const {
     for (const std::string& name : names) {
       each_(name + ".weight", {shape.rows, shape.columns});
-      each_(name + ".bias", {shape.rows});
+      if (bias == Bias::kYes) each_(name + ".bias", {shape.rows});
     }
+  }
+  void operator()(const std::string& name, const Linear&, const ConvolutionShape& shape) const {
+    each_(name + ".weight", {shape.rows, shape.columns, shape.taps});
+    each_(name + ".bias", {shape.rows});
   }
 
  private:
@@ -118,8 +142,10 @@ class WeightLoader {
   WeightLoader(WeightSource& source, const kernels::Kernels& kernels) : source_(source), kernels_(kernels) {}
 
   void operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape);
-  void operator()(const std::string& name, LayerNorm& norm, const Dim& width);
-  void operator()(std::initializer_list<std::string> names, Linear& linear, const MatrixShape& shape);
+  void operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias = Bias::kYes);
+  void operator()(std::initializer_list<std::string> names, Linear& linear, const MatrixShape& shape,
+                  Bias bias = Bias::kYes);
+  void operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape);
 
   // Throws kFormat naming a tensor that holds NaN or infinity. Pages of the file that were packed are
   // released as it goes, so that weights are in memory once.

@@ -45,18 +45,23 @@ struct Problem {
     tensor::Buffer<float> scratch(floats + 1);
     scratch.data()[floats] = tests::kGuard;
     for (float& x : scratch.span().first(floats)) x = NAN;  // nothing may be read before it is written
-    kernels.attention({.q = q.row(first),
-                       .k = k.data(),
-                       .v = v.data(),
-                       .out = out.row(first),
-                       .q_stride = q.stride(),
-                       .kv_stride = k.stride(),
-                       .out_stride = out.stride(),
-                       .queries = count,
-                       .keys = head.keys,
-                       .head_dim = head.dim,
-                       .scale = scale()},
-                      scratch.data());
+    kernels.attention(
+        {.q = q.row(first),
+         .k = k.data(),
+         .v = v.data(),
+         .out = out.row(first),
+         .q_stride = q.stride(),
+         .kv_stride = k.stride(),
+         .out_stride = out.stride(),
+         .queries = count,
+         .keys = head.keys,
+         .head_dim = head.dim,
+         .scale = scale(),
+         .bias = bias == nullptr ? nullptr : bias + static_cast<std::ptrdiff_t>(first) * bias_stride,
+         .bias_stride = bias_stride,
+         .window = window,
+         .query_offset = query_offset + first},
+        scratch.data());
     EXPECT_EQ(scratch.data()[floats], tests::kGuard);
   }
   Matrix run(const Kernels& kernels) const {
@@ -68,11 +73,18 @@ struct Problem {
   float scale() const { return 1 / std::sqrt(static_cast<float>(head.dim)); }
 
   std::vector<double> exact(std::size_t i) const {
-    std::vector<double> p(head.keys);
+    std::vector<double> p(head.keys, -HUGE_VAL);
     for (std::size_t j = 0; j < head.keys; ++j) {
+      const std::size_t at = i + query_offset;
+      if ((j > at ? j - at : at - j) > window) continue;
+      p[j] = 0;
       for (std::size_t d = 0; d < head.dim; ++d)
         p[j] += static_cast<double>(q.at(i, d)) * static_cast<double>(k.at(j, d));
       p[j] *= static_cast<double>(scale());
+      if (bias != nullptr) {
+        p[j] += static_cast<double>(
+            bias[static_cast<std::ptrdiff_t>(i) * bias_stride + static_cast<std::ptrdiff_t>(j)]);
+      }
     }
     const double max = *std::max_element(p.begin(), p.end());
     double sum = 0;
@@ -86,6 +98,9 @@ struct Problem {
 
   Head head;
   Matrix q, k, v;
+  const float* bias = nullptr;
+  std::ptrdiff_t bias_stride = 0;
+  std::size_t window = kNoWindow, query_offset = 0;
 };
 
 void expect_right(const Problem& problem, const Matrix& out, double tolerance) {
@@ -146,6 +161,76 @@ TEST(Attention, RowsDoNotDependOnTheirNeighbours) {
       ASSERT_TRUE(whole.same_bits(parts)) << head.name() << " by " << step;
     }
   }
+}
+
+TEST(Attention, AddsABias) {
+  for (const std::size_t keys : {1, 7, 16, 33, 100, 1030}) {
+    for (const std::size_t queries : {1, 6, 13}) {
+      const Matrix bias({queries, keys, 3}, 4, 3.0F);
+      Problem problem({queries, keys, 20});
+      problem.bias = bias.data();
+      problem.bias_stride = static_cast<std::ptrdiff_t>(bias.stride());
+      expect_right(problem, problem.run(isa()), kTolerance);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+// One array of distances, read one place further left for each query.
+TEST(Attention, AddsABiasOfDistances) {
+  constexpr std::size_t kLength = 70;
+  const Matrix distances({1, 2 * kLength - 1}, 5, 3.0F);
+  Problem problem({kLength, kLength, 16});
+  problem.bias = distances.data() + kLength - 1;
+  problem.bias_stride = -1;
+  const Matrix whole = problem.run(isa());
+  expect_right(problem, whole, kTolerance);
+  Matrix parts({kLength, 16, 5});
+  problem.run(isa(), 0, 30, parts);
+  problem.run(isa(), 30, kLength - 30, parts);
+  EXPECT_TRUE(whole.same_bits(parts));
+}
+
+// Windows that begin and end within a block of keys, at its edges, and beyond; rows that see nothing of a
+// block.
+TEST(Attention, Windows) {
+  for (const std::size_t window : {0, 1, 5, 17, 64, 600}) {
+    for (const std::size_t keys : {1, 15, 40, 150, 700, 1600}) {
+      Problem problem({std::min<std::size_t>(keys, 90), keys, 24});
+      problem.window = window;
+      for (const std::size_t offset : {std::size_t{0}, keys / 2, keys - problem.head.queries}) {
+        if (offset + problem.head.queries > keys + window) continue;  // the last would see no key
+        problem.query_offset = offset;
+        expect_right(problem, problem.run(isa()), kTolerance);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Attention, WindowsTogetherWithABias) {
+  for (const std::size_t keys : {60, 1200}) {
+    const Matrix bias({60, keys}, 6, 3.0F);
+    Problem problem({60, keys, 16});
+    problem.bias = bias.data();
+    problem.bias_stride = static_cast<std::ptrdiff_t>(bias.stride());
+    problem.window = 9;
+    problem.query_offset = keys - 60;
+    expect_right(problem, problem.run(isa()), kTolerance);
+  }
+}
+
+// A row's result is the same whether the keys outside its window are there or not.
+TEST(Attention, KeysOutsideAWindowDoNotCount) {
+  Problem problem({20, 300, 16});
+  problem.window = 30;
+  problem.query_offset = 100;
+  const Matrix all = problem.run(isa());
+  for (std::size_t j = 0; j < 300; ++j) {
+    if (j >= 70 && j < 150) continue;
+    for (std::size_t d = 0; d < 16; ++d) problem.k.at(j, d) = problem.v.at(j, d) = 1e6F;
+  }
+  EXPECT_TRUE(all.same_bits(problem.run(isa())));
 }
 
 TEST(Attention, EqualsTheScalarTwin) {

@@ -175,6 +175,69 @@ TEST(LayerNorm, EqualsDoublePrecision) {
   }
 }
 
+TEST(NoNorm, ScalesAndShifts) {
+  for (const std::size_t columns : {1, 7, 8, 17, 128}) {
+    for (const bool in_place : {false, true}) {
+      Matrix x({3, columns}, 31, 2.0F), y({3, columns});
+      const Matrix weight({1, columns}, 32), bias({1, columns}, 33), before = x;
+      Matrix& out = in_place ? x : y;
+      isa().no_norm({.x = x.data(),
+                     .weight = weight.data(),
+                     .bias = bias.data(),
+                     .y = out.data(),
+                     .rows = 3,
+                     .columns = columns});
+      for (std::size_t i = 0; i < 3; ++i) {
+        for (std::size_t j = 0; j < columns; ++j) {
+          const double exact = double{before.at(i, j)} * double{weight.at(0, j)} + double{bias.at(0, j)};
+          ASSERT_NEAR(double{out.at(i, j)}, exact, 2e-6) << columns;
+        }
+      }
+      EXPECT_TRUE(out.guards_intact());
+    }
+  }
+}
+
+TEST_P(ActivationTest, Gated) {
+  for (std::size_t count = 0; count < 50; ++count) {
+    Matrix x({1, count + 1, 0, count % 5}, 41);
+    const Matrix gate({1, count + 1, 0, count % 3}, 42);
+    x.at(0, count) = tests::kGuard;
+    std::vector<float> expected(x.data(), x.data() + count);
+    isa().activate(GetParam(), expected.data(), count);
+    for (std::size_t i = 0; i < count; ++i) expected[i] *= gate.at(0, i);
+    isa().activate_gated(GetParam(), x.data(), gate.data(), count);
+    EXPECT_TRUE(std::equal(expected.begin(), expected.end(), x.data())) << count;
+    EXPECT_EQ(x.at(0, count), tests::kGuard);
+    EXPECT_TRUE(x.guards_intact());
+  }
+}
+
+TEST(Rotate, TurnsPairsOfHalves) {
+  for (const std::size_t head_dim : {2, 6, 16, 20, 34, 64, 128}) {
+    constexpr std::size_t kHeads = 3;
+    const std::size_t half = head_dim / 2;
+    Matrix x({1, kHeads * head_dim}, 51), cos({1, half}), sin({1, half});
+    const Matrix angle({1, half}, 52, 2.0F), before = x;
+    for (std::size_t i = 0; i < half; ++i) {
+      cos.at(0, i) = std::cos(angle.at(0, i));
+      sin.at(0, i) = std::sin(angle.at(0, i));
+    }
+    isa().rotate(
+        {.x = x.data(), .cos = cos.data(), .sin = sin.data(), .heads = kHeads, .head_dim = head_dim});
+    for (std::size_t head = 0; head < kHeads; ++head) {
+      for (std::size_t i = 0; i < half; ++i) {
+        const std::size_t at = head * head_dim + i;
+        const double a = double{before.at(0, at)}, b = double{before.at(0, at + half)};
+        const double c = std::cos(double{angle.at(0, i)}), s = std::sin(double{angle.at(0, i)});
+        ASSERT_NEAR(double{x.at(0, at)}, a * c - b * s, 1e-6) << head_dim;
+        ASSERT_NEAR(double{x.at(0, at + half)}, b * c + a * s, 1e-6) << head_dim;
+      }
+    }
+    EXPECT_TRUE(x.guards_intact());
+  }
+}
+
 TEST(AllFinite, FindsOneAnywhere) {
   for (const std::size_t count : {1, 2, 7, 8, 9, 16, 17, 33, 64, 65, 100, 131}) {
     for (const float bad : {kNan, kInfinity, -kInfinity}) {

@@ -99,6 +99,78 @@ TEST(LoadErrors, Unsupported) {
   EXPECT_EQ(error_with("is_decoder", false), "none");
 }
 
+// What only some families have: the message names the key.
+TEST(LoadErrors, FamiliesRefuseWhatTheyCannotDo) {
+  const auto unsupported = [](const char* fixture, const char* key, const base::json::value& value) {
+    EXPECT_THAT(error_with(key, value, fixture), AllOf(HasSubstr("unsupported: "), HasSubstr(key)))
+        << fixture;
+  };
+  for (const char* fixture : {"roberta", "electra", "albert"}) {
+    unsupported(fixture, "position_embedding_type", "relative_key_query");
+    unsupported(fixture, "hidden_act", "silu");
+  }
+  unsupported("mobilebert", "normalization_type", "layer_norm");
+  unsupported("mobilebert", "trigram_input", false);
+  unsupported("mobilebert", "use_bottleneck", false);
+  unsupported("mobilebert", "use_bottleneck_attention", true);
+  unsupported("mobilebert", "key_query_shared_bottleneck", false);
+  unsupported("deberta-v2", "attention_head_size", 4);
+  unsupported("deberta-v2", "conv_groups", 2);
+  unsupported("deberta-v2", "pos_att_type", "p2c|p2p");
+  unsupported("deberta-v2", "pos_att_type", base::json::array{"c2p", "c2c"});
+  unsupported("deberta-v2-conv", "conv_act", "tanh");
+  unsupported("modernbert", "hidden_activation", "silu");
+  const base::json::object yarn{{"rope_type", "yarn"}};
+  EXPECT_THAT(error_with("rope_scaling", yarn, "modernbert"),
+              AllOf(HasSubstr("unsupported: "), HasSubstr("rope_scaling"), HasSubstr("rope_type yarn")));
+  EXPECT_THAT(error_with("rope_parameters", base::json::object{{"sliding_attention", yarn}}, "modernbert"),
+              AllOf(HasSubstr("unsupported: "), HasSubstr("sliding_attention"), HasSubstr("rope_type yarn")));
+}
+
+TEST(LoadErrors, FamiliesRefuseImpossibleConfigs) {
+  const auto impossible = [](const char* fixture, const char* key, const base::json::value& value) {
+    EXPECT_THAT(error_with(key, value, fixture), AllOf(HasSubstr("format: "), HasSubstr(key))) << fixture;
+  };
+  impossible("roberta", "pad_token_id", -1);
+  impossible("roberta", "pad_token_id", 1600);
+  impossible("roberta", "max_position_embeddings", 2);
+  impossible("mpnet", "max_position_embeddings", 2);
+  impossible("mpnet", "relative_attention_num_buckets", 31);
+  impossible("albert", "num_hidden_groups", 4);  // of 3 layers
+  impossible("albert", "inner_group_num", 1024);
+  EXPECT_THAT(error_with("inner_group_num", 2, "albert"),
+              HasSubstr("albert_layers.1.attention.query.weight"));
+  impossible("mobilebert", "num_feedforward_networks", 1024);
+  impossible("mobilebert", "num_attention_heads", 5);
+  impossible("modernbert", "num_attention_heads", 32);  // heads of one: rotary needs pairs
+  impossible("modernbert", "layer_types", base::json::array{"full_attention"});
+  impossible("modernbert", "layer_types", base::json::array{"a", "b", "c", "d"});
+  impossible("modernbert", "layer_types", 3);
+  impossible("modernbert", "global_rope_theta", 0);
+  impossible("deberta-v2", "position_buckets", 1);
+  impossible("deberta-v2", "position_buckets", 17);  // the table has another size
+  impossible("deberta-v2", "position_buckets", -2);
+  impossible("deberta-v2", "pos_att_type", base::json::array{1});
+  impossible("deberta-v2", "pos_att_type", true);
+  impossible("deberta-v2-conv", "conv_kernel_size", 2);
+  impossible("deberta-v2-conv", "conv_kernel_size", 5);
+  impossible("deberta-v2-conv", "conv_act", nullptr);
+}
+
+TEST(LoadErrors, EncodersWithoutAHead) {
+  for (const char* fixture : {"roberta", "modernbert", "deberta-v2"}) {
+    const std::string error = error_after(
+        [](ModelCopy& copy) {
+          std::erase_if(copy.tensors, [](const auto& named) {
+            return named.first.starts_with("qa_outputs.") || named.first.starts_with("head.") ||
+                   named.first.starts_with("classifier.");
+          });
+        },
+        fixture);
+    EXPECT_THAT(error, HasSubstr("pre-trained encoder without a question-answering head")) << fixture;
+  }
+}
+
 TEST(LoadErrors, ConfigThatLiesAboutShapes) {
   EXPECT_THAT(error_with("vocab_size", 3001),
               AllOf(HasSubstr("format: "),

@@ -46,8 +46,19 @@ struct Loaded {
   }
 };
 
+// "deberta-v2" as a test's name: deberta_v2.
+std::string test_name(const testing::TestParamInfo<const char*>& info) {
+  std::string name = info.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
+
 class Family : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, Family, testing::Values("bert-uncased", "bert-cased", "distilbert"));
+INSTANTIATE_TEST_SUITE_P(All, Family,
+                         testing::Values("bert-uncased", "bert-cased", "distilbert", "roberta", "xlm-roberta",
+                                         "electra", "albert", "mpnet", "mobilebert", "modernbert",
+                                         "deberta-v2", "deberta-v2-conv"),
+                         test_name);
 
 TEST_P(Family, LogitsEqualTheReference) {
   Loaded loaded(tests::encoder_folder(GetParam()));
@@ -59,6 +70,41 @@ TEST_P(Family, PaddedLogitsEqualTheReference) {
   loaded.expect_all(tests::load_padded_windows(GetParam()));
 }
 
+// Settings that the families' own folders do not have, alone and padded.
+class Variant : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(All, Variant,
+                         testing::Values("deberta-c2p", "deberta-p2c", "deberta-clamped", "deberta-no-terms",
+                                         "deberta-absolute", "deberta-wide", "modernbert-biases",
+                                         "modernbert-window", "albert-groups", "electra-wide",
+                                         "mobilebert-one", "mpnet-buckets", "roberta-pad"),
+                         test_name);
+
+TEST_P(Variant, LogitsEqualTheReference) {
+  const std::string name = std::string("variants/") + GetParam();
+  Loaded loaded(tests::encoder_folder(name));
+  loaded.expect_all(tests::load_windows(name));
+  loaded.expect_all(tests::load_padded_windows(name));
+}
+
+// The keys that transformers 5 writes in place of older ones.
+TEST(QaModel, NewKeysOfModernBert) {
+  ModelCopy copy("modernbert");
+  for (const char* key : {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"}) {
+    copy.config.erase(key);
+  }
+  base::json::array types;
+  for (int i = 0; i < 4; ++i) types.emplace_back(i % 3 == 0 ? "full_attention" : "sliding_attention");
+  copy.config["layer_types"] = types;
+  const auto rope = [](double theta) {
+    return base::json::object{{"rope_type", "default"}, {"rope_theta", theta}};
+  };
+  copy.config["rope_parameters"] =
+      base::json::object{{"full_attention", rope(160'000)}, {"sliding_attention", rope(10'000)}};
+  const TemporaryFolder folder;
+  copy.write(folder.path());
+  Loaded(folder.path()).expect_all(tests::load_windows("modernbert"));
+}
+
 TEST_P(Family, TellsItsSizes) {
   const Loaded loaded(tests::encoder_folder(GetParam()));
   const ModelCopy copy(GetParam());
@@ -68,7 +114,10 @@ TEST_P(Family, TellsItsSizes) {
   EXPECT_EQ(loaded.model->family(), copy.config.at("model_type").as_string());
   EXPECT_EQ(loaded.model->max_positions(), 128u);
   EXPECT_EQ(loaded.model->vocab_size(), copy.config.at("vocab_size").to_number<std::size_t>());
-  EXPECT_EQ(loaded.model->type_vocab_size(), loaded.model->family() == "bert" ? 2u : 0u);
+  const auto inputs = tests::load_expected(GetParam()).at("model_input_names").as_array();
+  const bool has_types = std::ranges::find(inputs, base::json::value("token_type_ids")) != inputs.end();
+  EXPECT_EQ(loaded.model->type_vocab_size(),
+            has_types ? copy.config.at("type_vocab_size").to_number<std::size_t>() : 0U);
 }
 
 TEST(QaModel, CountsMultiplyAdds) {
@@ -126,8 +175,11 @@ TEST(QaModel, OldNames) {
 }
 
 TEST_P(Family, PrefixMayBeMissingOrDoubled) {
-  const std::string prefix =
-      ModelCopy(GetParam()).config.at("model_type").as_string().c_str() + std::string(".");
+  std::string prefix = ModelCopy(GetParam()).config.at("model_type").as_string().c_str();
+  if (prefix == "xlm-roberta") prefix = "roberta";
+  if (prefix == "deberta-v2") prefix = "deberta";
+  if (prefix == "modernbert") prefix = "model";
+  prefix += ".";
   const std::vector<Window> windows = tests::load_windows(GetParam());
   for (const bool doubled : {false, true}) {
     ModelCopy copy(GetParam());

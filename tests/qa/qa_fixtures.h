@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -17,6 +18,17 @@
 namespace kvasir::tests {
 
 namespace json = boost::json;
+
+// Families whose fixtures have a tokenizer of their own.
+inline const std::string kGoldenModels[] = {"albert",     "bert-cased", "bert-uncased", "deberta-v2",
+                                            "distilbert", "electra",    "mobilebert",   "modernbert",
+                                            "mpnet",      "roberta",    "xlm-roberta"};
+// The name of an instance of a test over them.
+inline std::string golden_name(const testing::TestParamInfo<std::string>& instance) {
+  std::string name = instance.param;
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
 
 struct GoldenWindow {
   text::Encoding encoding;  // without the padding that the case may have
@@ -60,7 +72,8 @@ inline GoldenWindow read_window(const json::object& in, const std::string& first
     if (mask != nullptr && mask->at(i).to_number<int>() == 0) break;
     text::Encoding& e = out.encoding;
     e.ids.push_back(in.at("input_ids").at(i).to_number<std::int32_t>());
-    e.type_ids.push_back(in.at("token_type_ids").at(i).to_number<std::int32_t>());
+    const json::value* types = in.if_contains("token_type_ids");
+    e.type_ids.push_back(types == nullptr ? 0 : types->at(i).to_number<std::int32_t>());
     e.sequence_ids.push_back(or_none(in.at("sequence_ids").at(i)));
     e.word_ids.push_back(or_none(in.at("word_ids").at(i)));
     e.offsets.push_back(e.sequence_ids.back() < 0

@@ -55,7 +55,11 @@ std::vector<Logits> run(const Engine& engine, const std::vector<Window>& windows
 }
 
 class Fixture : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(All, Fixture, testing::Values("bert-uncased", "bert-cased", "distilbert"));
+INSTANTIATE_TEST_SUITE_P(All, Fixture,
+                         testing::Values("bert-uncased", "bert-cased", "distilbert", "roberta", "electra",
+                                         "albert", "mpnet", "mobilebert", "modernbert", "deberta-v2",
+                                         "deberta-v2-conv", "variants/modernbert-biases",
+                                         "variants/deberta-wide", "variants/roberta-pad"));
 
 // Unpadded and padded windows together, in one batch, in small batches, alone; with 1, 2 and 3 threads;
 // backwards: always the reference's logits, and always the same bits.

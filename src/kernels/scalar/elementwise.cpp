@@ -57,6 +57,11 @@ void activate(Activation activation, float* x, std::size_t count) noexcept {
   }
 }
 
+void activate_gated(Activation activation, float* x, const float* gate, std::size_t count) noexcept {
+  activate(activation, x, count);
+  for (std::size_t i = 0; i < count; ++i) x[i] *= gate[i];
+}
+
 void softmax(float* x, std::size_t count) noexcept {
   assert(count >= 1);
   const float max = *std::max_element(x, x + count);
@@ -83,6 +88,28 @@ void layer_norm(const LayerNormCall& call) noexcept {
     const float inverse = 1 / std::sqrt(static_cast<float>(squares / columns) + call.epsilon);
     for (std::size_t j = 0; j < call.columns; ++j) {
       y[j] = (x[j] - mean) * inverse * call.weight[j] + call.bias[j];
+    }
+  }
+}
+
+void no_norm(const LayerNormCall& call) noexcept {
+  for (std::size_t row = 0; row < call.rows; ++row) {
+    const float* x = call.x + row * call.columns;
+    float* y = call.y + row * call.columns;
+    for (std::size_t j = 0; j < call.columns; ++j) y[j] = x[j] * call.weight[j] + call.bias[j];
+  }
+}
+
+void rotate(const RotateCall& call) noexcept {
+  assert(call.head_dim % 2 == 0);
+  const std::size_t half = call.head_dim / 2;
+  for (std::size_t head = 0; head < call.heads; ++head) {
+    float* a = call.x + head * call.head_dim;
+    float* b = a + half;
+    for (std::size_t i = 0; i < half; ++i) {
+      const float first = a[i] * call.cos[i] - b[i] * call.sin[i];
+      b[i] = b[i] * call.cos[i] + a[i] * call.sin[i];
+      a[i] = first;
     }
   }
 }

@@ -11,8 +11,11 @@ void gemm_block(const GemmCall& call, const GemmBlock& block) noexcept;
 void attention(const AttentionCall& call, float* scratch) noexcept;
 std::size_t attention_scratch(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept;
 void layer_norm(const LayerNormCall& call) noexcept;
+void no_norm(const LayerNormCall& call) noexcept;
 void activate(Activation activation, float* x, std::size_t count) noexcept;
 void softmax(float* x, std::size_t count) noexcept;
+void activate_gated(Activation activation, float* x, const float* gate, std::size_t count) noexcept;
+void rotate(const RotateCall& call) noexcept;
 bool all_finite(const float* x, std::size_t count) noexcept;
 void convert_half(const void* half, float* out, std::size_t count) noexcept;
 

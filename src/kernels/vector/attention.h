@@ -3,7 +3,8 @@
 // Keys are taken in blocks. For each: K and V are packed into panels once; then, for each tile of query rows,
 // scores = q Kᵀ, their exponentials, and their product with V. From the second block on a row keeps a running
 // maximum and sum, and what it has so far is scaled down when the maximum rises (Milakov & Gimelshein 2018,
-// Dao et al. 2022). What happens to a row depends on its own numbers only, not on its tile.
+// Dao et al. 2022). What happens to a row depends on its own numbers only, not on its tile. Keys outside a
+// row's window have weight 0.
 #pragma once
 
 #include <cassert>
@@ -136,6 +137,59 @@ struct Attention {
     bool last;
   };
 
+  // The keys of the block that query `row` of the call sees, counted from the block's first: [begin, end).
+  struct Range {
+    std::size_t begin, end;
+  };
+  static Range seen(const AttentionCall& call, const Block& block, std::size_t row) noexcept {
+    const std::size_t at = row + call.query_offset;
+    const std::size_t begin = at > call.window + block.first ? at - call.window - block.first : 0;
+    const std::size_t last = at + call.window + 1;  // of all keys, one past the last
+    const std::size_t end = last > block.first ? last - block.first : 0;
+    return {.begin = begin, .end = end < block.keys ? end : block.keys};
+  }
+
+  // Scores of one row become weights, in powers of two; the running maximum and sum follow. Returns the
+  // factor by which what the row has so far is to be scaled down.
+  static float weigh(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
+                     float* scores, float* scratch) noexcept {
+    float& max = scratch[layout.maxima + row];
+    float& sum = scratch[layout.sums + row];
+    const Range range = seen(call, block, row);
+    if (range.begin >= range.end) {
+      for_vectors<S>(block.keys, [&](std::size_t j, auto m) { store<S>(scores + j, S::zero(), m); });
+      if (block.first > 0) return 1;
+      max = -3e38F;  // below any score, and finite: the difference of two is no NaN
+      sum = 0;
+      return 0;
+    }
+    float* x = scores + range.begin;
+    const std::size_t count = range.end - range.begin;
+    if (call.bias != nullptr) {
+      const float* bias =
+          call.bias + static_cast<std::ptrdiff_t>(row) * call.bias_stride + block.first + range.begin;
+      const Vec factor = S::set(kLog2E);
+      for_vectors<S>(count, [&](std::size_t j, auto m) {
+        store<S>(x + j, S::fma(load<S>(bias + j, m), factor, load<S>(x + j, m)), m);
+      });
+    }
+    for_vectors<S>(range.begin, [&](std::size_t j, auto m) { store<S>(scores + j, S::zero(), m); });
+    for_vectors<S>(block.keys - range.end,
+                   [&](std::size_t j, auto m) { store<S>(scores + range.end + j, S::zero(), m); });
+    float new_max = Elementwise<S>::maximum(x, count);
+    float decay = 0;
+    if (block.first > 0) {
+      if (new_max < max) new_max = max;
+      float shift[1] = {max};
+      powers(shift, 1, new_max);
+      decay = shift[0];
+    }
+    const float block_sum = powers(x, count, new_max);
+    sum = block.first > 0 ? sum * decay + block_sum : block_sum;
+    max = new_max;
+    return decay;
+  }
+
   // Query rows [row, row + rows), rows <= kRows, against one packed block.
   static void attend(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
                      std::size_t rows, float* scratch) noexcept {
@@ -153,20 +207,7 @@ struct Attention {
                     rows, round_up(block.keys) / kPanelColumns);
     float decay[kRows];
     for (std::size_t r = 0; r < rows; ++r) {
-      float* row_scores = scores + r * layout.score_stride;
-      float& max = scratch[layout.maxima + row + r];
-      float& sum = scratch[layout.sums + row + r];
-      float new_max = Elementwise<S>::maximum(row_scores, block.keys);
-      decay[r] = 0;
-      if (block.first > 0) {
-        if (new_max < max) new_max = max;
-        float shift[1] = {max};
-        powers(shift, 1, new_max);
-        decay[r] = shift[0];
-      }
-      const float block_sum = powers(row_scores, block.keys, new_max);
-      sum = block.first > 0 ? sum * decay[r] + block_sum : block_sum;
-      max = new_max;
+      decay[r] = weigh(call, layout, block, row + r, scores + r * layout.score_stride, scratch);
     }
     multiply_panels({.a = scores,
                      .b = scratch + layout.v,

@@ -45,6 +45,29 @@ struct Elementwise {
     });
   }
 
+  static void activate_gated(Activation activation, float* x, const float* gate, std::size_t count) noexcept {
+    with_activation<S>(activation, [&](const auto& f) {
+      for_vectors<S>(count, [&](std::size_t i, auto m) {
+        store<S>(x + i, S::mul(f(load<S>(x + i, m)), load<S>(gate + i, m)), m);
+      });
+    });
+  }
+
+  static void rotate(const RotateCall& call) noexcept {
+    assert(call.head_dim % 2 == 0);
+    const std::size_t half = call.head_dim / 2;
+    for (std::size_t head = 0; head < call.heads; ++head) {
+      float* first = call.x + head * call.head_dim;
+      float* second = first + half;
+      for_vectors<S>(half, [&](std::size_t i, auto m) {
+        const Vec a = load<S>(first + i, m), b = load<S>(second + i, m);
+        const Vec cos = load<S>(call.cos + i, m), sin = load<S>(call.sin + i, m);
+        store<S>(first + i, S::sub(S::mul(a, cos), S::mul(b, sin)), m);
+        store<S>(second + i, S::fma(b, cos, S::mul(a, sin)), m);
+      });
+    }
+  }
+
   static float maximum(const float* x, std::size_t count) noexcept {
     return S::max(reduce(
         count, S::set(x[0]),
@@ -90,6 +113,16 @@ struct Elementwise {
       for_vectors<S>(columns, [&](std::size_t j, auto m) {
         const Vec d = S::mul(S::sub(load<S>(x + j, m), mean), inverse);
         store<S>(y + j, S::fma(d, load<S>(call.weight + j, m), load<S>(call.bias + j, m)), m);
+      });
+    }
+  }
+
+  static void no_norm(const LayerNormCall& call) noexcept {
+    for (std::size_t row = 0; row < call.rows; ++row) {
+      const float* x = call.x + row * call.columns;
+      float* y = call.y + row * call.columns;
+      for_vectors<S>(call.columns, [&](std::size_t j, auto m) {
+        store<S>(y + j, S::fma(load<S>(x + j, m), load<S>(call.weight + j, m), load<S>(call.bias + j, m)), m);
       });
     }
   }

@@ -36,8 +36,11 @@ constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
                     .attention = Attention<S>::run,
                     .attention_scratch = Attention<S>::scratch,
                     .layer_norm = Elementwise<S>::layer_norm,
+                    .no_norm = Elementwise<S>::no_norm,
                     .activate = Elementwise<S>::activate,
                     .softmax = Elementwise<S>::softmax,
+                    .activate_gated = Elementwise<S>::activate_gated,
+                    .rotate = Elementwise<S>::rotate,
                     .all_finite = Elementwise<S>::all_finite,
                     .convert_half = Elementwise<S>::convert_half},
           .multiply_adds = multiply_adds<S>};

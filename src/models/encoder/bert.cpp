@@ -51,15 +51,7 @@ void visit(Weights& w, const BertConfig& c, Visitor&& v) {
   v("embeddings.token_type_embeddings", w.token_type_embeddings, table("type_vocab_size", c.type_vocab_size));
   v("embeddings.LayerNorm", w.embedding_norm, hidden);
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
-    const std::string at = "encoder.layer." + std::to_string(i) + ".";
-    auto& layer = w.layers[i];
-    v({at + "attention.self.query", at + "attention.self.key", at + "attention.self.value"}, layer.qkv,
-      MatrixShape{hidden, hidden});
-    v({at + "attention.output.dense"}, layer.attention_output, MatrixShape{hidden, hidden});
-    v(at + "attention.output.LayerNorm", layer.attention_norm, hidden);
-    v({at + "intermediate.dense"}, layer.up, MatrixShape{intermediate, hidden});
-    v({at + "output.dense"}, layer.down, MatrixShape{hidden, intermediate});
-    v(at + "output.LayerNorm", layer.output_norm, hidden);
+    visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
   }
   v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }

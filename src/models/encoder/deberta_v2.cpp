@@ -1,0 +1,360 @@
+// DeBERTa v2 and v3 (He et al. 2020, 2021) with a question-answering head: DebertaV2ForQuestionAnswering of
+// transformers. BERT whose scores know the distance of two tokens, and in v2 a convolution beside the first
+// layer.
+#include <algorithm>
+#include <cmath>
+
+#include "kvasir/error.h"
+#include "models/disentangled_attention.h"
+#include "models/post_norm_layer.h"
+#include "models/registry.h"
+#include "models/weights.h"
+
+namespace kvasir::models {
+
+namespace {
+
+struct DebertaV2Config {
+  std::size_t vocab_size = 0;
+  std::size_t embedding_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t num_hidden_layers = 0;
+  std::size_t num_attention_heads = 0;
+  std::size_t attention_head_size = 0;
+  std::size_t intermediate_size = 0;
+  std::size_t max_position_embeddings = 0;
+  std::size_t type_vocab_size = 0;
+  kernels::Activation hidden_act = kernels::Activation::kGelu;
+  float layer_norm_eps = 1e-7F;
+  bool position_biased_input = true;
+  bool relative_attention = false;
+  bool share_att_key = false;
+  std::size_t max_relative_positions = 0, position_buckets = 0;
+  bool c2p = false, p2c = false;  // pos_att_type
+  bool norm_rel_ebd = false;
+  std::size_t conv_kernel_size = 0;  // 0: no convolution
+  kernels::Activation conv_act = kernels::Activation::kGelu;
+
+  DistanceBuckets buckets() const noexcept {
+    return {.position_buckets = position_buckets, .max_relative_positions = max_relative_positions};
+  }
+};
+
+// "a|b" as the list that it stands for.
+bool has_part(const std::string& text, std::string_view part) {
+  return ("|" + text + "|").find("|" + std::string(part) + "|") != std::string::npos;
+}
+
+// Older configs write "p2c|c2p", newer ones ["p2c", "c2p"].
+void visit_pos_att_type(DebertaV2Config& c, const base::JsonObject& json) {
+  if (!json.has("pos_att_type")) return;
+  std::string joined;
+  if (const base::json::array* list = json.at("pos_att_type").if_array()) {
+    for (const base::json::value& name : *list) {
+      if (!name.is_string()) json.fail("key pos_att_type is not a list of names");
+      joined += (joined.empty() ? "" : "|") + std::string(name.as_string());
+    }
+  } else {
+    joined = json.string("pos_att_type");
+  }
+  std::erase(joined, ' ');
+  std::ranges::transform(joined, joined.begin(),
+                         [](char x) { return x >= 'A' && x <= 'Z' ? x - 'A' + 'a' : x; });
+  c.c2p = has_part(joined, "c2p");
+  c.p2c = has_part(joined, "p2c");
+  const std::size_t known = (c.c2p ? 3 : 0) + (c.p2c ? 3 : 0) + (c.c2p && c.p2c ? 1 : 0);
+  if (joined.size() != known) {
+    throw Error(ErrorCode::kUnsupported,
+                json.origin() + ": pos_att_type " + joined + " is not supported; known: c2p, p2c");
+  }
+}
+
+template <class Visitor>
+void visit(DebertaV2Config& c, const Visitor& v) {
+  v.required("vocab_size", c.vocab_size, kMaxVocabulary);
+  v.required("hidden_size", c.hidden_size, kMaxWidth);
+  c.embedding_size = c.hidden_size;
+  v.optional("embedding_size", c.embedding_size, kMaxWidth);
+  v.required("num_hidden_layers", c.num_hidden_layers, kMaxLayers);
+  v.required("num_attention_heads", c.num_attention_heads, kMaxWidth);
+  v.optional("attention_head_size", c.attention_head_size, kMaxWidth);
+  v.required("intermediate_size", c.intermediate_size, kMaxWidth);
+  v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
+  v.optional_or_none("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
+  v.optional("hidden_act", c.hidden_act);
+  v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.optional("position_biased_input", c.position_biased_input);
+  v.optional("relative_attention", c.relative_attention);
+  v.optional("share_att_key", c.share_att_key);
+  v.optional_or_none("max_relative_positions", c.max_relative_positions, kMaxPositions);
+  if (c.max_relative_positions == 0) c.max_relative_positions = c.max_position_embeddings;
+  v.optional_or_none("position_buckets", c.position_buckets, kMaxPositions);
+  visit_pos_att_type(c, v.json());
+  c.norm_rel_ebd = has_part(v.json().string_or("norm_rel_ebd", "none"), "layer_norm");
+  v.optional_or_none("conv_kernel_size", c.conv_kernel_size, kMaxPositions);
+  v.only("conv_groups", std::int64_t{1});
+  // The reference's default, tanh, is no activation of a published model.
+  if (c.conv_kernel_size > 0 && !v.json().has("conv_act")) v.json().fail("key conv_act is missing");
+  v.optional("conv_act", c.conv_act);
+}
+
+struct DebertaV2Layer {
+  PostNormLayer layer;
+  Linear pos_key_proj, pos_query_proj;  // if not share_att_key; only until the distances are projected
+  ProjectedDistances distances;
+};
+struct DebertaV2Weights {
+  Embedding word_embeddings, position_embeddings, token_type_embeddings;
+  Linear embed_proj;  // only if embedding_size and hidden_size differ
+  LayerNorm embedding_norm;
+  Embedding rel_embeddings;
+  LayerNorm rel_norm;
+  Linear conv;
+  LayerNorm conv_norm;
+  std::vector<DebertaV2Layer> layers;
+  Linear qa_outputs;
+};
+
+template <class Weights, class Visitor>
+void visit_embeddings(Weights& w, const DebertaV2Config& c, Visitor& v) {
+  const Dim hidden{"hidden_size", c.hidden_size}, embedding{"embedding_size", c.embedding_size};
+  const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, embedding}; };
+  v("embeddings.word_embeddings", w.word_embeddings, table("vocab_size", c.vocab_size));
+  if (c.position_biased_input) {
+    v("embeddings.position_embeddings", w.position_embeddings,
+      table("max_position_embeddings", c.max_position_embeddings));
+  }
+  if (c.type_vocab_size > 0) {
+    v("embeddings.token_type_embeddings", w.token_type_embeddings,
+      table("type_vocab_size", c.type_vocab_size));
+  }
+  if (c.embedding_size != c.hidden_size) {
+    v({std::string("embeddings.embed_proj")}, w.embed_proj, MatrixShape{hidden, embedding}, Bias::kNo);
+  }
+  v("embeddings.LayerNorm", w.embedding_norm, hidden);
+}
+
+template <class Weights, class Visitor>
+void visit(Weights& w, const DebertaV2Config& c, Visitor&& v) {
+  const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
+  visit_embeddings(w, c, v);
+  if (c.relative_attention) {
+    const char* key = c.position_buckets > 0 ? "2 * position_buckets" : "2 * max_relative_positions";
+    v("encoder.rel_embeddings", w.rel_embeddings, MatrixShape{{key, c.buckets().rows()}, hidden});
+  }
+  if (c.norm_rel_ebd) v("encoder.LayerNorm", w.rel_norm, hidden);
+  if (c.conv_kernel_size > 0) {
+    v("encoder.conv.conv", w.conv,
+      ConvolutionShape{hidden, hidden, {"conv_kernel_size", c.conv_kernel_size}});
+    v("encoder.conv.LayerNorm", w.conv_norm, hidden);
+  }
+  for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
+    const std::string at = "encoder.layer." + std::to_string(i) + ".";
+    auto& layer = w.layers[i];
+    visit_bert_layer(layer.layer, at, {hidden, intermediate}, v, {"query_proj", "key_proj", "value_proj"});
+    if (!c.relative_attention || c.share_att_key) continue;
+    const MatrixShape square{hidden, hidden};
+    if (c.c2p) v({at + "attention.self.pos_key_proj"}, layer.pos_key_proj, square);
+    if (c.p2c) v({at + "attention.self.pos_query_proj"}, layer.pos_query_proj, square);
+  }
+  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
+}
+
+class DebertaV2 final : public QaModel {
+ public:
+  explicit DebertaV2(const LoadContext& load) : source_(load.folder, "deberta.") {
+    visit(config_, load.config);
+    check(load.config);
+    weights_.layers.resize(config_.num_hidden_layers);
+    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    if (config_.relative_attention) project_distances(load);
+  }
+
+  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+    const std::size_t width = config_.hidden_size, floats = batch.tokens() * width;
+    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    embed_tokens(batch, context, x);
+    const bool convolve = config_.conv_kernel_size > 0;
+    float* convolved = convolve ? convolution(batch, context, x) : nullptr;
+
+    const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
+                                     .threads = static_cast<std::size_t>(context.pool.size()),
+                                     .blind_pads = true});
+    const DistanceRows rows(config_.buckets(), longest(batch));
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      const DebertaV2Layer& layer = weights_.layers[i];
+      const DisentangledBias bias(layer.distances, rows, context.kernels);
+      const bool biased = config_.relative_attention && (config_.c2p || config_.p2c);
+      const PostNormOptions options{.activation = config_.hidden_act,
+                                    .epsilon = config_.layer_norm_eps,
+                                    .attention = {.scale = scale(), .bias = biased ? &bias : nullptr}};
+      forward(layer.layer, options, plan, context, x);
+      if (i > 0 || !convolve) continue;
+      for (std::size_t k = 0; k < floats; ++k) x[k] += convolved[k];
+      forward(weights_.conv_norm, context,
+              {.x = x.data(), .rows = batch.tokens(), .epsilon = config_.layer_norm_eps});
+      clear_pads(batch, width, x.data());
+    }
+    qa_head(weights_.qa_outputs, context, x.data(), out);
+  }
+
+  const std::string& family() const noexcept override { return family_; }
+  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
+  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
+  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
+  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    const auto n = static_cast<double>(tokens), width = static_cast<double>(config_.hidden_size);
+    double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
+    if (config_.relative_attention) {
+      const auto last = static_cast<std::ptrdiff_t>(tokens) - 1;
+      const std::size_t distances = config_.buckets().row(last) - config_.buckets().row(-last) + 1;
+      layer += static_cast<double>((terms() - 1) * distances) * n * width;
+    }
+    const bool project = config_.embedding_size != config_.hidden_size;
+    return static_cast<double>(config_.num_hidden_layers) * layer +
+           n * width *
+               (width * static_cast<double>(config_.conv_kernel_size) + 2 +
+                static_cast<double>(project ? config_.embedding_size : 0));
+  }
+
+ private:
+  // Terms of a score; the reference divides by the root of their number, even where they are switched off.
+  std::size_t terms() const noexcept {
+    return std::size_t{1} + (config_.c2p ? 1 : 0) + (config_.p2c ? 1 : 0);
+  }
+
+  float scale() const noexcept {
+    const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
+    return 1 / std::sqrt(static_cast<float>(head_dim * terms()));
+  }
+
+  void check(const ConfigReader& reader) const {
+    check_heads(reader, {"hidden_size", config_.hidden_size},
+                {"num_attention_heads", config_.num_attention_heads});
+    const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
+    if (config_.attention_head_size > 0 && config_.attention_head_size != head_dim) {
+      reader.only("attention_head_size", static_cast<std::int64_t>(head_dim));
+    }
+    if (config_.position_buckets > 0)
+      check_at_least(reader, {"position_buckets", config_.position_buckets}, 2);
+    if (config_.conv_kernel_size % 2 == 0 && config_.conv_kernel_size > 0) {
+      reader.json().fail("conv_kernel_size = " + std::to_string(config_.conv_kernel_size) + " is not odd");
+    }
+  }
+
+  // Embeddings of pads are 0.
+  void embed_tokens(const tensor::RaggedBatch& batch, ForwardContext& context, std::span<float> x) const {
+    const std::size_t tokens = batch.tokens();
+    const bool project = config_.embedding_size != config_.hidden_size;
+    float* sum = project ? context.workspace.floats(kNarrow, tokens * config_.embedding_size) : x.data();
+    embed({.word = &weights_.word_embeddings,
+           .token_type = config_.type_vocab_size > 0 ? &weights_.token_type_embeddings : nullptr,
+           .position = config_.position_biased_input ? &weights_.position_embeddings : nullptr},
+          batch, context, sum);
+    if (project) forward(weights_.embed_proj, context, {.x = sum, .y = x.data(), .rows = tokens});
+    forward(weights_.embedding_norm, context,
+            {.x = x.data(), .rows = tokens, .epsilon = config_.layer_norm_eps});
+    clear_pads(batch, config_.hidden_size, x.data());
+  }
+
+  // Of the embeddings x; what it returns lives until the workspace's next pass. 0 for pads.
+  float* convolution(const tensor::RaggedBatch& batch, ForwardContext& context,
+                     std::span<const float> x) const {
+    const std::size_t width = config_.hidden_size, taps = config_.conv_kernel_size, tokens = batch.tokens();
+    float* neighbours = context.workspace.floats(kUp, tokens * width * taps);  // [tokens, width, taps]
+    for (std::size_t s = 0; s < batch.sequences(); ++s) {
+      const auto begin = static_cast<std::size_t>(batch.cu_seqlens[s]);
+      const auto end = static_cast<std::size_t>(batch.cu_seqlens[s + 1]);
+      for (std::size_t token = begin; token < end; ++token) {
+        float* row = neighbours + token * width * taps;
+        for (std::size_t tap = 0; tap < taps; ++tap) {
+          const std::size_t other = token + tap - taps / 2;  // wraps around below 0: beyond the end
+          const bool inside = other >= begin && other < end;
+          for (std::size_t i = 0; i < width; ++i) row[i * taps + tap] = inside ? x[other * width + i] : 0;
+        }
+      }
+    }
+    float* out = context.workspace.floats(kPositions, tokens * width);
+    forward(weights_.conv, context,
+            {.x = neighbours, .y = out, .rows = tokens, .activation = config_.conv_act});
+    clear_pads(batch, width, out);
+    return out;
+  }
+
+  // What queries and keys are multiplied with for the distances, of every layer.
+  void project_distances(const LoadContext& load) {
+    const std::size_t width = config_.hidden_size, rows = config_.buckets().rows();
+    tensor::Workspace workspace;
+    ForwardContext context{.kernels = load.kernels, .pool = load.pool, .workspace = workspace};
+    tensor::Buffer<float> table(rows * width);
+    for (std::size_t row = 0; row < rows; ++row) {
+      weights_.rel_embeddings.read_row(load.kernels, row, table.span().subspan(row * width, width));
+    }
+    if (config_.norm_rel_ebd) {
+      forward(weights_.rel_norm, context,
+              {.x = table.data(), .rows = rows, .epsilon = config_.layer_norm_eps});
+    }
+    tensor::Buffer<float> projected(rows * 3 * width);
+    const auto project = [&](const Linear& linear) {
+      forward(linear, context, {.x = table.data(), .y = projected.data(), .rows = rows});
+    };
+    // Of what was projected last, the columns of each head from `column` on.
+    const auto pack = [&](const Linear& linear, std::size_t column) {
+      return pack_by_head({.rows = projected.data() + column, .stride = linear.out()}, load.kernels);
+    };
+    for (DebertaV2Layer& layer : weights_.layers) {
+      if (config_.share_att_key) {
+        const Linear& qkv = layer.layer.qkv;
+        project(qkv);
+        if (config_.c2p) layer.distances.keys = pack(qkv, width);
+        if (config_.p2c) layer.distances.queries = pack(qkv, 0);
+        continue;
+      }
+      if (config_.c2p) {
+        project(layer.pos_key_proj);
+        layer.distances.keys = pack(layer.pos_key_proj, 0);
+      }
+      if (config_.p2c) {
+        project(layer.pos_query_proj);
+        layer.distances.queries = pack(layer.pos_query_proj, 0);
+      }
+      layer.pos_key_proj = {};
+      layer.pos_query_proj = {};
+    }
+  }
+
+  struct Columns {
+    const float* rows;
+    std::size_t stride;
+  };
+  std::vector<kernels::PackedMatrix> pack_by_head(const Columns& columns,
+                                                  const kernels::Kernels& kernels) const {
+    const std::size_t rows = config_.buckets().rows();
+    const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
+    const float scale = this->scale();
+    tensor::Buffer<float> part(rows * head_dim);
+    std::vector<kernels::PackedMatrix> heads;
+    for (std::size_t head = 0; head < config_.num_attention_heads; ++head) {
+      for (std::size_t row = 0; row < rows; ++row) {
+        const float* from = columns.rows + row * columns.stride + head * head_dim;
+        for (std::size_t d = 0; d < head_dim; ++d) part.data()[row * head_dim + d] = from[d] * scale;
+      }
+      heads.push_back(kernels::pack(kernels, part.data(), rows, head_dim));
+    }
+    return heads;
+  }
+
+  std::string family_ = "deberta-v2";
+  DebertaV2Config config_;
+  WeightSource source_;  // keeps the embedding tables mapped
+  DebertaV2Weights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_deberta_v2(const LoadContext& context) {
+  return std::make_unique<const DebertaV2>(context);
+}
+
+}  // namespace kvasir::models

@@ -1,0 +1,124 @@
+// ELECTRA (Clark et al. 2020) with a question-answering head: ElectraForQuestionAnswering of transformers.
+// BERT with embeddings that may be narrower than its layers.
+#include "models/post_norm_layer.h"
+#include "models/registry.h"
+#include "models/weights.h"
+
+namespace kvasir::models {
+
+namespace {
+
+struct ElectraConfig {
+  std::size_t vocab_size = 0;
+  std::size_t embedding_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t num_hidden_layers = 0;
+  std::size_t num_attention_heads = 0;
+  std::size_t intermediate_size = 0;
+  std::size_t max_position_embeddings = 0;
+  std::size_t type_vocab_size = 2;
+  kernels::Activation hidden_act = kernels::Activation::kGelu;
+  float layer_norm_eps = 1e-12F;
+};
+
+template <class Visitor>
+void visit(ElectraConfig& c, const Visitor& v) {
+  v.required("vocab_size", c.vocab_size, kMaxVocabulary);
+  v.required("hidden_size", c.hidden_size, kMaxWidth);
+  c.embedding_size = c.hidden_size;
+  v.optional("embedding_size", c.embedding_size, kMaxWidth);
+  v.required("num_hidden_layers", c.num_hidden_layers, kMaxLayers);
+  v.required("num_attention_heads", c.num_attention_heads, kMaxWidth);
+  v.required("intermediate_size", c.intermediate_size, kMaxWidth);
+  v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
+  v.optional("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
+  v.optional("hidden_act", c.hidden_act);
+  v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.only("position_embedding_type", "absolute");
+  v.only("is_decoder", false);
+}
+
+struct ElectraWeights {
+  Embedding word_embeddings, position_embeddings, token_type_embeddings;
+  LayerNorm embedding_norm;
+  Linear embeddings_project;  // only if embedding_size and hidden_size differ
+  std::vector<PostNormLayer> layers;
+  Linear qa_outputs;
+};
+
+template <class Weights, class Visitor>
+void visit(Weights& w, const ElectraConfig& c, Visitor&& v) {
+  const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
+  const Dim embedding{"embedding_size", c.embedding_size};
+  const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, embedding}; };
+  v("embeddings.word_embeddings", w.word_embeddings, table("vocab_size", c.vocab_size));
+  v("embeddings.position_embeddings", w.position_embeddings,
+    table("max_position_embeddings", c.max_position_embeddings));
+  v("embeddings.token_type_embeddings", w.token_type_embeddings, table("type_vocab_size", c.type_vocab_size));
+  v("embeddings.LayerNorm", w.embedding_norm, embedding);
+  if (c.embedding_size != c.hidden_size) {
+    v({std::string("embeddings_project")}, w.embeddings_project, MatrixShape{hidden, embedding});
+  }
+  for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
+    visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
+  }
+  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
+}
+
+class Electra final : public QaModel {
+ public:
+  explicit Electra(const LoadContext& load) : source_(load.folder, "electra.") {
+    visit(config_, load.config);
+    check_heads(load.config, {"hidden_size", config_.hidden_size},
+                {"num_attention_heads", config_.num_attention_heads});
+    weights_.layers.resize(config_.num_hidden_layers);
+    load_weights(weights_, config_, source_, load.kernels, load.pool);
+  }
+
+  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+    const std::size_t tokens = batch.tokens(), floats = tokens * config_.hidden_size;
+    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const bool project = config_.embedding_size != config_.hidden_size;
+    float* embedded = project ? context.workspace.floats(kNarrow, tokens * config_.embedding_size) : x.data();
+    embed({.word = &weights_.word_embeddings,
+           .token_type = &weights_.token_type_embeddings,
+           .position = &weights_.position_embeddings,
+           .norm = &weights_.embedding_norm,
+           .epsilon = config_.layer_norm_eps},
+          batch, context, embedded);
+    if (project) {
+      forward(weights_.embeddings_project, context, {.x = embedded, .y = x.data(), .rows = tokens});
+    }
+    const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
+                                     .threads = static_cast<std::size_t>(context.pool.size())});
+    const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
+    for (const PostNormLayer& layer : weights_.layers) forward(layer, options, plan, context, x);
+    qa_head(weights_.qa_outputs, context, x.data(), out);
+  }
+
+  const std::string& family() const noexcept override { return family_; }
+  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
+  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
+  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
+  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
+    const bool project = config_.embedding_size != config_.hidden_size;
+    return static_cast<double>(config_.num_hidden_layers) * layer +
+           static_cast<double>((2 + (project ? config_.embedding_size : 0)) * config_.hidden_size * tokens);
+  }
+
+ private:
+  std::string family_ = "electra";
+  ElectraConfig config_;
+  WeightSource source_;  // keeps the embedding tables mapped
+  ElectraWeights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_electra(const LoadContext& context) {
+  return std::make_unique<const Electra>(context);
+}
+
+}  // namespace kvasir::models

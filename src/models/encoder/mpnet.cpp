@@ -1,0 +1,175 @@
+// MPNet (Song et al. 2020) with a question-answering head: MPNetForQuestionAnswering of transformers. BERT
+// without token types, with RoBERTa's positions, and a bias on the scores for the distance of two tokens.
+#include <algorithm>
+#include <cmath>
+
+#include "models/post_norm_layer.h"
+#include "models/registry.h"
+#include "models/weights.h"
+
+namespace kvasir::models {
+
+namespace {
+
+// Not in the config: fixed in the reference.
+constexpr std::int32_t kPadTokenId = 1;
+constexpr std::size_t kBuckets = 32;
+constexpr float kMaxDistance = 128;
+
+struct MPNetConfig {
+  std::size_t vocab_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t num_hidden_layers = 0;
+  std::size_t num_attention_heads = 0;
+  std::size_t intermediate_size = 0;
+  std::size_t max_position_embeddings = 0;
+  std::size_t relative_attention_num_buckets = kBuckets;
+  kernels::Activation hidden_act = kernels::Activation::kGelu;
+  float layer_norm_eps = 1e-12F;
+};
+
+template <class Visitor>
+void visit(MPNetConfig& c, const Visitor& v) {
+  v.required("vocab_size", c.vocab_size, kMaxVocabulary);
+  v.required("hidden_size", c.hidden_size, kMaxWidth);
+  v.required("num_hidden_layers", c.num_hidden_layers, kMaxLayers);
+  v.required("num_attention_heads", c.num_attention_heads, kMaxWidth);
+  v.required("intermediate_size", c.intermediate_size, kMaxWidth);
+  v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
+  v.optional("relative_attention_num_buckets", c.relative_attention_num_buckets, kMaxPositions);
+  v.optional("hidden_act", c.hidden_act);
+  v.optional("layer_norm_eps", c.layer_norm_eps);
+}
+
+struct MPNetWeights {
+  Embedding word_embeddings, position_embeddings;
+  LayerNorm embedding_norm;
+  Embedding relative_attention_bias;  // [buckets, heads]
+  std::vector<PostNormLayer> layers;
+  Linear qa_outputs;
+};
+
+template <class Weights, class Visitor>
+void visit(Weights& w, const MPNetConfig& c, Visitor&& v) {
+  const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
+  v("embeddings.word_embeddings", w.word_embeddings, MatrixShape{{"vocab_size", c.vocab_size}, hidden});
+  v("embeddings.position_embeddings", w.position_embeddings,
+    MatrixShape{{"max_position_embeddings", c.max_position_embeddings}, hidden});
+  v("embeddings.LayerNorm", w.embedding_norm, hidden);
+  v("encoder.relative_attention_bias", w.relative_attention_bias,
+    MatrixShape{{"relative_attention_num_buckets", c.relative_attention_num_buckets},
+                {"num_attention_heads", c.num_attention_heads}});
+  for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
+    const std::string at = "encoder.layer." + std::to_string(i) + ".";
+    auto& layer = w.layers[i];
+    v({at + "attention.attn.q", at + "attention.attn.k", at + "attention.attn.v"}, layer.qkv,
+      MatrixShape{hidden, hidden});
+    v({at + "attention.attn.o"}, layer.attention_output, MatrixShape{hidden, hidden});
+    v(at + "attention.LayerNorm", layer.attention_norm, hidden);
+    v({at + "intermediate.dense"}, layer.up, MatrixShape{intermediate, hidden});
+    v({at + "output.dense"}, layer.down, MatrixShape{hidden, intermediate});
+    v(at + "output.LayerNorm", layer.output_norm, hidden);
+  }
+  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
+}
+
+// The row of relative_attention_bias for a key that stands so many tokens behind the query (before it:
+// negative). Half of the buckets for each side; of those, half for single distances and half on a logarithmic
+// scale. In float, as the reference: the last digit decides at the edge of a bucket.
+std::size_t bucket(std::ptrdiff_t key_minus_query) {
+  constexpr std::size_t kSide = kBuckets / 2, kExact = kSide / 2;
+  const auto distance = static_cast<std::size_t>(std::abs(key_minus_query));
+  const std::size_t side = key_minus_query > 0 ? kSide : 0;
+  if (distance < kExact) return side + distance;
+  const float place = std::log(static_cast<float>(distance) / float{kExact}) /
+                      static_cast<float>(std::log(double{kMaxDistance} / kExact)) * float{kSide - kExact};
+  return side + std::min(kSide - 1, kExact + static_cast<std::size_t>(place));
+}
+
+// The same for all layers and sequences: per head one array of distances, which the kernel reads one place
+// further left for each query.
+class DistanceBias final : public ScoreBias {
+ public:
+  DistanceBias(const Embedding& table, std::size_t longest, ForwardContext& context)
+      : longest_(longest), distances_(2 * longest - 1) {
+    const auto heads = static_cast<std::size_t>(table.table.shape[1]);
+    float* bias = context.workspace.floats(kPositions, heads * (distances_ + 1));
+    float* row = bias + heads * distances_;
+    for (std::size_t d = 0; d < distances_; ++d) {
+      const auto distance = static_cast<std::ptrdiff_t>(d) - static_cast<std::ptrdiff_t>(longest_ - 1);
+      table.read_row(context.kernels, bucket(distance), {row, heads});
+      for (std::size_t head = 0; head < heads; ++head) bias[head * distances_ + d] = row[head];
+    }
+    bias_ = bias;
+  }
+
+  std::size_t scratch_size(const AttentionTask&) const noexcept override { return 0; }
+  Rows rows(const AttentionTask& task, const AttentionBuffers&, float*) const noexcept override {
+    const float* zero = bias_ + task.head * distances_ + longest_ - 1;
+    return {.data = zero - task.query_offset(), .stride = -1};
+  }
+
+ private:
+  std::size_t longest_, distances_;
+  const float* bias_;  // [heads, distances]
+};
+
+class MPNet final : public QaModel {
+ public:
+  explicit MPNet(const LoadContext& load) : source_(load.folder, "mpnet.") {
+    visit(config_, load.config);
+    check_heads(load.config, {"hidden_size", config_.hidden_size},
+                {"num_attention_heads", config_.num_attention_heads});
+    check_at_least(load.config, {"relative_attention_num_buckets", config_.relative_attention_num_buckets},
+                   kBuckets);
+    check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
+                   kPadTokenId + 2);
+    weights_.layers.resize(config_.num_hidden_layers);
+    load_weights(weights_, config_, source_, load.kernels, load.pool);
+  }
+
+  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+    const std::size_t floats = batch.tokens() * config_.hidden_size;
+    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    embed({.word = &weights_.word_embeddings,
+           .position = &weights_.position_embeddings,
+           .norm = &weights_.embedding_norm,
+           .epsilon = config_.layer_norm_eps,
+           .pad_id = kPadTokenId},
+          batch, context, x.data());
+    const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
+                                     .threads = static_cast<std::size_t>(context.pool.size())});
+    const DistanceBias bias(weights_.relative_attention_bias, longest(batch), context);
+    const PostNormOptions options{
+        .activation = config_.hidden_act, .epsilon = config_.layer_norm_eps, .attention = {.bias = &bias}};
+    for (const PostNormLayer& layer : weights_.layers) forward(layer, options, plan, context, x);
+    qa_head(weights_.qa_outputs, context, x.data(), out);
+  }
+
+  const std::string& family() const noexcept override { return family_; }
+  std::size_t max_positions() const noexcept override {
+    return config_.max_position_embeddings - kPadTokenId - 1;
+  }
+  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
+  std::size_t type_vocab_size() const noexcept override { return 0; }
+  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
+    return static_cast<double>(config_.num_hidden_layers) * layer +
+           2.0 * static_cast<double>(config_.hidden_size * tokens);
+  }
+
+ private:
+  std::string family_ = "mpnet";
+  MPNetConfig config_;
+  WeightSource source_;  // keeps the embedding tables mapped
+  MPNetWeights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_mpnet(const LoadContext& context) {
+  return std::make_unique<const MPNet>(context);
+}
+
+}  // namespace kvasir::models

@@ -1,0 +1,121 @@
+// RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2019) with a question-answering head:
+// RobertaForQuestionAnswering and XLMRobertaForQuestionAnswering of transformers. BERT with other positions.
+#include "models/post_norm_layer.h"
+#include "models/registry.h"
+#include "models/weights.h"
+
+namespace kvasir::models {
+
+namespace {
+
+struct RobertaConfig {
+  std::size_t vocab_size = 0;
+  std::size_t hidden_size = 0;
+  std::size_t num_hidden_layers = 0;
+  std::size_t num_attention_heads = 0;
+  std::size_t intermediate_size = 0;
+  std::size_t max_position_embeddings = 0;
+  std::size_t type_vocab_size = 2;
+  std::int32_t pad_token_id = 1;
+  kernels::Activation hidden_act = kernels::Activation::kGelu;
+  float layer_norm_eps = 1e-12F;
+};
+
+template <class Visitor>
+void visit(RobertaConfig& c, const Visitor& v) {
+  v.required("vocab_size", c.vocab_size, kMaxVocabulary);
+  v.required("hidden_size", c.hidden_size, kMaxWidth);
+  v.required("num_hidden_layers", c.num_hidden_layers, kMaxLayers);
+  v.required("num_attention_heads", c.num_attention_heads, kMaxWidth);
+  v.required("intermediate_size", c.intermediate_size, kMaxWidth);
+  v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
+  v.optional("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
+  v.optional_id("pad_token_id", c.pad_token_id, c.vocab_size);
+  v.optional("hidden_act", c.hidden_act);
+  v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.only("position_embedding_type", "absolute");
+  v.only("is_decoder", false);
+}
+
+struct RobertaWeights {
+  Embedding word_embeddings, position_embeddings, token_type_embeddings;
+  LayerNorm embedding_norm;
+  std::vector<PostNormLayer> layers;
+  Linear qa_outputs;
+};
+
+template <class Weights, class Visitor>
+void visit(Weights& w, const RobertaConfig& c, Visitor&& v) {
+  const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
+  const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, hidden}; };
+  v("embeddings.word_embeddings", w.word_embeddings, table("vocab_size", c.vocab_size));
+  v("embeddings.position_embeddings", w.position_embeddings,
+    table("max_position_embeddings", c.max_position_embeddings));
+  v("embeddings.token_type_embeddings", w.token_type_embeddings, table("type_vocab_size", c.type_vocab_size));
+  v("embeddings.LayerNorm", w.embedding_norm, hidden);
+  for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
+    visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
+  }
+  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
+}
+
+class Roberta final : public QaModel {
+ public:
+  explicit Roberta(const LoadContext& load)
+      : family_(load.config.json().string("model_type")), source_(load.folder, "roberta.") {
+    visit(config_, load.config);
+    check_heads(load.config, {"hidden_size", config_.hidden_size},
+                {"num_attention_heads", config_.num_attention_heads});
+    // One position at least behind those of the pads.
+    check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
+                   static_cast<std::size_t>(config_.pad_token_id) + 2);
+    weights_.layers.resize(config_.num_hidden_layers);
+    load_weights(weights_, config_, source_, load.kernels, load.pool);
+  }
+
+  void qa_logits(const tensor::RaggedBatch& given, ForwardContext& context, QaLogits out) const override {
+    tensor::RaggedBatch batch = given;
+    batch.token_type_ids = {};  // the reference feeds none: all have the first of the type embeddings
+    const std::size_t floats = batch.tokens() * config_.hidden_size;
+    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    embed({.word = &weights_.word_embeddings,
+           .token_type = &weights_.token_type_embeddings,
+           .position = &weights_.position_embeddings,
+           .norm = &weights_.embedding_norm,
+           .epsilon = config_.layer_norm_eps,
+           .pad_id = config_.pad_token_id},
+          batch, context, x.data());
+    const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
+                                     .threads = static_cast<std::size_t>(context.pool.size())});
+    const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
+    for (const PostNormLayer& layer : weights_.layers) forward(layer, options, plan, context, x);
+    qa_head(weights_.qa_outputs, context, x.data(), out);
+  }
+
+  const std::string& family() const noexcept override { return family_; }
+  std::size_t max_positions() const noexcept override {
+    return config_.max_position_embeddings - static_cast<std::size_t>(config_.pad_token_id) - 1;
+  }
+  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
+  std::size_t type_vocab_size() const noexcept override { return 0; }
+  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
+    return static_cast<double>(config_.num_hidden_layers) * layer +
+           2.0 * static_cast<double>(config_.hidden_size * tokens);
+  }
+
+ private:
+  std::string family_;
+  RobertaConfig config_;
+  WeightSource source_;  // keeps the embedding tables mapped
+  RobertaWeights weights_;
+};
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_roberta(const LoadContext& context) {
+  return std::make_unique<const Roberta>(context);
+}
+
+}  // namespace kvasir::models
