@@ -1,0 +1,136 @@
+// kvasir show: what a model is.
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/json.h"
+#include "command.h"
+#include "formats/checkpoint.h"
+#include "hub_options.h"
+#include "json_output.h"
+#include "model_location.h"
+
+namespace kvasir::cli {
+
+namespace {
+
+constexpr const char* kFooter =
+    R"(MODEL is a folder, the id of a model in the cache, or nothing for the model that
+ships with kvasir.
+
+Example:
+  kvasir show deepset/minilm-uncased-squad2)";
+
+struct ModelFacts {
+  std::filesystem::path folder;
+  std::string family, architecture, weights, types;
+  std::uint64_t parameters = 0;
+  std::map<std::string, std::uint64_t> files;  // name, bytes
+};
+
+std::string first_string(const base::JsonObject& config, const char* key) {
+  if (!config.has(key)) return {};
+  const base::json::array* list = config.at(key).if_array();
+  if (list == nullptr || list->empty() || !list->front().is_string()) return {};
+  return std::string(list->front().get_string());
+}
+
+ModelFacts read_facts(const std::filesystem::path& folder) {
+  ModelFacts facts;
+  facts.folder = folder;
+  const std::filesystem::path path = folder / "config.json";
+  const base::json::value document = base::parse_json_file(path);
+  const base::JsonObject config(document, path.string());
+  facts.family = config.string_or("model_type", "");
+  facts.architecture = first_string(config, "architectures");
+
+  const formats::Checkpoint checkpoint(folder);
+  facts.weights = std::filesystem::path(checkpoint.origin()).filename().string();
+  std::map<std::string, std::uint64_t> types;
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
+    facts.parameters += tensor.view.elements();
+    types[tensor::dtype_name(tensor.view.dtype)] += tensor.view.elements();
+  }
+  for (const auto& [type, elements] : types) facts.types += (facts.types.empty() ? "" : ", ") + type;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    std::error_code error;
+    const std::uintmax_t size = std::filesystem::file_size(entry.path(), error);
+    if (!error) facts.files[entry.path().filename().string()] = size;
+  }
+  return facts;
+}
+
+void append_json(std::string& out, const ModelFacts& facts) {
+  const auto text = [&](const char* key, const std::string& value) {
+    out += std::string("\"") + key + "\":";
+    append_json_string(out, value);
+    out += ',';
+  };
+  out += '{';
+  text("folder", facts.folder.string());
+  text("model_type", facts.family);
+  text("architecture", facts.architecture);
+  text("weights", facts.weights);
+  text("dtypes", facts.types);
+  out += "\"parameters\":";
+  append_json_integer(out, static_cast<std::int64_t>(facts.parameters));
+  out += ",\"files\":{";
+  bool first = true;
+  for (const auto& [name, size] : facts.files) {
+    if (!std::exchange(first, false)) out += ',';
+    append_json_string(out, name);
+    out += ':';
+    append_json_integer(out, static_cast<std::int64_t>(size));
+  }
+  out += "}}\n";
+}
+
+void append_text(std::string& out, const ModelFacts& facts) {
+  const auto line = [&](const char* key, const std::string& value) {
+    if (!value.empty()) out += std::string(key) + printable(value) + "\n";
+  };
+  line("folder        ", facts.folder.string());
+  line("family        ", facts.family);
+  line("architecture  ", facts.architecture);
+  char millions[48];
+  std::snprintf(millions, sizeof millions, "%.1f million", static_cast<double>(facts.parameters) / 1e6);
+  line("parameters    ", millions);
+  line("weights       ", facts.weights + " (" + facts.types + ")");
+  out += "files\n";
+  std::size_t width = 0;
+  for (const auto& [name, size] : facts.files) width = std::max(width, printable(name).size());
+  for (const auto& [name, size] : facts.files) {
+    const std::string shown = printable(name);
+    out += "  " + shown + std::string(width - shown.size() + 2, ' ') + size_text(size) + "\n";
+  }
+}
+
+struct ShowArguments {
+  std::string model;
+  bool json = false;
+};
+
+}  // namespace
+
+void add_show(CLI::App& app, Program& program) {
+  auto arguments = std::make_shared<ShowArguments>();
+  CLI::App* command = app.add_subcommand("show", "Show what a model is");
+  command->fallthrough();
+  command->footer(kFooter);
+  command
+      ->add_option("MODEL", arguments->model,
+                   "Folder or id (default: KVASIR_MODEL, else the model that ships)")
+      ->option_text("[MODEL]");
+  command->add_flag("--json", arguments->json, "One JSON object, for machines");
+  command->callback([arguments, &program] {
+    program.command = "show";
+    program.action = [arguments, &program] {
+      const ModelFacts facts = read_facts(find_model(arguments->model));
+      (arguments->json ? append_json : append_text)(program.out.buffer(), facts);
+    };
+  });
+}
+
+}  // namespace kvasir::cli
