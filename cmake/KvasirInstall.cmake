@@ -11,7 +11,7 @@ install(EXPORT kvasir-targets NAMESPACE kvasir:: DESTINATION ${package_dir})
 configure_package_config_file(cmake/kvasir-config.cmake.in kvasir-config.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(kvasir-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/kvasir-config.cmake ${PROJECT_BINARY_DIR}/kvasir-config-version.cmake
-  cmake/FindUtf8proc.cmake DESTINATION ${package_dir})
+  cmake/FindUtf8proc.cmake cmake/FindOnig.cmake cmake/KvasirDocumentLibs.cmake DESTINATION ${package_dir})
 
 # cli/model_location.cpp looks for the default model at ../share/kvasir/models from the program.
 install(DIRECTORY models DESTINATION ${CMAKE_INSTALL_DATADIR}/kvasir)

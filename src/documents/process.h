@@ -1,0 +1,30 @@
+// Another program as a filter: bytes in, bytes out, with limits.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace kvasir::documents {
+
+struct FilterCall {
+  std::vector<std::string> command;  // sought in PATH
+  std::string_view input;
+  std::size_t max_output = 0;  // bytes
+  std::size_t max_memory = 0;  // bytes of address space
+  int timeout_seconds = 0;     // of the clock, and of the processor
+};
+
+struct FilterResult {
+  enum class End { kExited, kKilled, kTimeout, kTooMuchOutput, kNotFound };
+  End end = End::kExited;
+  int code = 0;  // exit status, or the signal
+  std::string output;
+  std::string errors;  // the first lines of its standard error
+};
+
+// Throws kIo if no process can be started. The process is gone when this returns.
+FilterResult run_filter(const FilterCall& call);
+
+}  // namespace kvasir::documents
