@@ -11,6 +11,12 @@ namespace kvasir::cli {
 
 namespace {
 
+// Where an answer begins in the file that its text was converted from.
+Location place(const TextSource& source, std::string_view document, const Range& range) {
+  if (!source.layout.marks.empty()) return source.layout.locate(range.byte_start);
+  return {.unit = Location::Unit::kLine, .number = text::line_of(document, range.byte_start)};
+}
+
 void append_answer(std::string& out, const Asked& asked, const Answer& answer) {
   out += "{\"answer\":";
   append_json_string(out, answer.text);
@@ -26,6 +32,10 @@ void append_answer(std::string& out, const Asked& asked, const Answer& answer) {
     out += "null";
   } else {
     append_json_string(out, source.path);
+  }
+  if (!source.layout.verbatim && !answer.text.empty()) {
+    out += ",\"location\":";
+    append_json_string(out, place(source, asked.documents[answer.document].text(), answer.range).describe());
   }
   out += '}';
 }
@@ -91,12 +101,14 @@ Quotation quote(std::string_view document, const Range& range) {
 }
 
 std::string location(const TextSource& source, std::string_view document, const Range& range) {
-  const std::string line = std::to_string(text::line_of(document, range.byte_start));
+  const Location at = place(source, document, range);
+  const std::string where =
+      at.unit == Location::Unit::kLine ? ":" + std::to_string(at.number) : ", " + at.describe();
   switch (source.kind) {
     case TextSource::Kind::kFile:
-      return source.path + ":" + line;
+      return source.path + where;
     case TextSource::Kind::kStandardInput:
-      return "(standard input):" + line;
+      return "(standard input)" + where;
     case TextSource::Kind::kCommandLine:
       break;
   }

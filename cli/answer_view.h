@@ -20,7 +20,8 @@ struct Asked {
 };
 
 // {"question":…,"answers":[{"answer":…,"score":…,"start":…,"end":…,"file":…}],"no_answer_score":…,"windows":…}\n
-// start and end count code points; file is null for --context, "-" for standard input.
+// start and end count code points of the text; file is null for --context, "-" for standard input. An answer
+// from a converted file also has "location":"page 3".
 void append_json_result(std::string& out, const Asked& asked, const Result& result);
 
 // The answers with their confidence, the sentences around them, file and line.

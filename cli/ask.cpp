@@ -20,19 +20,24 @@ namespace kvasir::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(Texts are plain UTF-8 and are taken byte for byte; several files are searched as
-one collection. Without a file, standard input is read. Without a question, and
-on a terminal, kvasir asks you for questions until Ctrl-D.
+    R"(Files are plain text, Markdown, HTML, PDF, Word (.docx), PowerPoint (.pptx),
+Excel (.xlsx), OpenDocument text (.odt), EPUB or e-mail (.eml); a folder stands
+for all of them in it. Several are searched as one collection. Without a file,
+standard input is read. Without a question, and on a terminal, kvasir asks you
+for questions until Ctrl-D.
 
 --json prints one line per question:
   {"question":…,"answers":[{"answer":…,"score":…,"start":…,"end":…,"file":…}],
    "no_answer_score":…,"windows":…}
-start and end count Unicode code points of the file as it is; file is null for
---context and "-" for standard input.
+start and end count Unicode code points of the file as it is, which for UTF-8
+text is taken byte for byte; for other files they count in the converted text,
+and "location" tells the page, line, … of the file. file is null for --context
+and "-" for standard input.
 
 Examples:
   kvasir ask -q "Where was the treaty signed?" treaty.txt
   kvasir ask -q "Who?" -q "When?" --json letters/*.txt
+  kvasir ask -q "How long is the notice period?" contract.pdf minutes/
   kvasir ask --context "Ada Lovelace was born in 1815." -q "When was Ada born?"
   curl -s https://example.org/a.txt | kvasir ask -q "What is it?" --top-k 3
   kvasir ask report.txt)";
@@ -76,14 +81,12 @@ void check_arguments(const AskArguments& arguments) {
 }
 
 std::vector<TextSource> read_sources(const AskArguments& arguments) {
-  std::vector<TextSource> sources;
   if (arguments.has_context) {
+    std::vector<TextSource> sources;
     sources.push_back(command_line_text(arguments.context));
-  } else if (arguments.files.empty()) {
-    sources.push_back(read_text("-"));
+    return sources;
   }
-  for (const std::string& file : arguments.files) sources.push_back(read_text(file));
-  return sources;
+  return read_texts(arguments.files.empty() ? std::vector<std::string>{"-"} : arguments.files);
 }
 
 // The texts of the sources move into documents: a large text is not kept twice.
@@ -197,7 +200,7 @@ void add_ask(CLI::App& app, Program& program) {
             arguments->files = words;
             return true;
           },
-          "Text to search; - is standard input")
+          "File or folder to search; - is standard input")
       ->option_text("[FILE|-]...")
       ->type_size(1)
       ->expected(kMaxFiles)

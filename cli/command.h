@@ -36,5 +36,9 @@ void add_eval(CLI::App& app, Program& program);
 void add_tokenize(CLI::App& app, Program& program);
 void add_logits(CLI::App& app, Program& program);
 void add_bench(CLI::App& app, Program& program);
+void add_pull(CLI::App& app, Program& program);
+void add_list(CLI::App& app, Program& program);
+void add_show(CLI::App& app, Program& program);
+void add_rm(CLI::App& app, Program& program);
 
 }  // namespace kvasir::cli

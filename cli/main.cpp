@@ -8,8 +8,10 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/log.h"
 #include "command.h"
 #include "help.h"
 #include "interrupt.h"
@@ -23,12 +25,13 @@ constexpr const char* kFooter =
     R"(Examples:
   kvasir ask -q "Where was the treaty signed?" treaty.txt
   kvasir ask letters/*.txt            asks you for questions
-  pdftotext paper.pdf - | kvasir ask -q "How many patients were treated?"
+  kvasir ask -q "How many patients were treated?" paper.pdf
   kvasir help ask
 
 Environment:
-  KVASIR_MODEL            model folder to use when --model is not given
+  KVASIR_MODEL            model folder or id to use when --model is not given
   KVASIR_ISA              instruction set: scalar, avx2, avx512 (default: best)
+  HF_HOME, HF_HUB_CACHE   where fetched models are; see kvasir help pull
   NO_COLOR                if set and not empty: no colour
 
 Exit codes:
@@ -43,11 +46,6 @@ void hold_standard_descriptors() {
   for (int fd = 0; fd <= 2; ++fd) {
     if (::fcntl(fd, F_GETFD) == -1 && errno == EBADF) ::open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
   }
-}
-
-void complain(const std::string& message) {
-  const std::string line = "kvasir: " + printable(message) + '\n';
-  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
 // "help ask" means "ask --help".
@@ -82,6 +80,10 @@ void set_up(CLI::App& app, Program& program) {
   add_tokenize(app, program);
   add_logits(app, program);
   add_bench(app, program);
+  add_pull(app, program);
+  add_list(app, program);
+  add_show(app, program);
+  add_rm(app, program);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     command->group("Commands");
 }
@@ -154,5 +156,8 @@ int guarded_main(int argc, char** argv) {
 int main(int argc, char** argv) {
   kvasir::cli::hold_standard_descriptors();
   kvasir::cli::install_interrupt_handlers();
+  kvasir::base::set_log_sink([](kvasir::base::LogLevel level, std::string_view line) {
+    if (level == kvasir::base::LogLevel::kWarning) kvasir::cli::complain(std::string(line));
+  });
   return kvasir::cli::guarded_main(argc, argv);
 }

@@ -3,6 +3,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "hub/cache.h"
+#include "hub/names.h"
+#include "hub_options.h"
 #include "kvasir/error.h"
 
 namespace kvasir::cli {
@@ -16,11 +19,24 @@ bool is_model(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / "config.json", ignored);
 }
 
+// A folder goes before a model of that name; what can only be a path stays one, for an error that names it.
+std::filesystem::path named_model(const std::string& given) {
+  std::error_code ignored;
+  if (std::filesystem::exists(given, ignored)) return given;
+  const ModelName name = parse_model_name(given);
+  if (!hub::is_repo_id(name.id)) return given;
+  const hub::Cache cache(hub_options().cache);
+  if (const auto folder = cache.find(name.id, name.revision)) return *folder;
+  throw Error(ErrorCode::kNotFound, given + ": neither a folder nor a model in " + cache.root().string() +
+                                        "; kvasir pull " + given + " fetches one of that name");
+}
+
 }  // namespace
 
 std::filesystem::path find_model(const std::string& given) {
-  if (!given.empty()) return given;
-  if (const char* name = std::getenv("KVASIR_MODEL"); name != nullptr && *name != '\0') return name;
+  if (!given.empty()) return named_model(given);
+  if (const char* name = std::getenv("KVASIR_MODEL"); name != nullptr && *name != '\0')
+    return named_model(name);
 
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -30,7 +46,7 @@ std::filesystem::path find_model(const std::string& given) {
   const std::filesystem::path source = std::filesystem::path(KVASIR_SOURCE_MODELS) / kDefaultModel;
   if (is_model(source)) return source;
   throw Error(ErrorCode::kNotFound, "the model that ships with kvasir is not at " + installed.string() +
-                                        "; name a model folder with --model DIR or KVASIR_MODEL");
+                                        "; name a model with --model or KVASIR_MODEL");
 }
 
 }  // namespace kvasir::cli

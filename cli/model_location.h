@@ -6,7 +6,9 @@
 
 namespace kvasir::cli {
 
-// `given` (--model) if not empty; else the environment's KVASIR_MODEL; else the model that ships with kvasir:
+// `given` (--model) if not empty, else the environment's KVASIR_MODEL: a folder, or the id of a model in the
+// cache of the Hugging Face hub (ORG/NAME, NAME, with @REVISION if it is not main). Else the model that ships
+// with kvasir:
 // beside an installed program (../share/kvasir/models/kvasir-base), or in the checkout that it was built
 // from. Throws kvasir::Error{kNotFound} if there is none of these.
 std::filesystem::path find_model(const std::string& given);

@@ -5,8 +5,14 @@
 #include <cerrno>
 
 #include "interrupt.h"
+#include "terminal.h"
 
 namespace kvasir::cli {
+
+void complain(const std::string& message) {
+  const std::string line = "kvasir: " + printable(message) + '\n';
+  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
+}
 
 void Output::write(std::string_view bytes) {
   buffer_ += bytes;

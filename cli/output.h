@@ -7,6 +7,9 @@
 
 namespace kvasir::cli {
 
+// One line on standard error, after the program's name.
+void complain(const std::string& message);
+
 // Thrown when standard output cannot be written.
 struct OutputFailed {
   int error;  // errno; EPIPE: whoever read it has gone

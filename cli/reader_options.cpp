@@ -15,9 +15,9 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
   command
       .add_option(
           "-m,--model", arguments.model,
-          "Model folder: config.json, tokenizer files, model.safetensors (default: KVASIR_MODEL, else the "
-          "model that ships with kvasir)")
-      ->option_text("DIR")
+          "Model: a folder as Hugging Face has them, or the id of one that was fetched with kvasir pull "
+          "(default: KVASIR_MODEL, else the model that ships with kvasir)")
+      ->option_text("MODEL")
       ->group(group);
   command
       .add_option("--threads", arguments.threads,

@@ -5,14 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
-#include <optional>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include "base/utf8.h"
+#include "documents/formats.h"
 #include "interrupt.h"
 #include "kvasir/error.h"
+#include "output.h"
 
 namespace kvasir::cli {
 
@@ -21,11 +24,8 @@ namespace {
 // A text of this size takes hours to read through a model on a few cores; larger ones are mistakes or need an
 // index.
 constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
-// How much of a file is looked at to tell text from binary data, as grep and git do.
-constexpr std::size_t kBinaryProbe = 8192;
-// One stray NUL does not make a text binary (extractors leave them); one in 50 bytes does (UTF-16 has one in
-// two).
-constexpr std::size_t kMaxNulShare = 50;
+// How much of a file is looked at before the rest is read.
+constexpr std::size_t kProbe = 8192;
 
 [[noreturn]] void fail(ErrorCode code, const std::string& name, const std::string& what) {
   throw Error(code, name + ": " + what);
@@ -34,38 +34,6 @@ constexpr std::size_t kMaxNulShare = 50;
 [[noreturn]] void fail_system(const std::string& name, const char* what, int error) {
   fail(error == ENOENT || error == ENOTDIR ? ErrorCode::kNotFound : ErrorCode::kIo, name,
        std::string(what) + ": " + std::strerror(error));
-}
-
-struct Signature {
-  std::string_view bytes;
-  const char* advice;
-};
-// Formats that people take for text, by their first bytes.
-constexpr std::array<Signature, 8> kSignatures = {{
-    {"%PDF-", "is a PDF; extract its text first: pdftotext FILE - | kvasir ask -q QUESTION"},
-    {"PK\x03\x04", "is a ZIP archive (Word, OpenDocument and EPUB files are too); extract its text first"},
-    {"\x1f\x8b", "is compressed with gzip; unpack it first: gzip -dc FILE | kvasir ask -q QUESTION"},
-    {"\x28\xb5\x2f\xfd", "is compressed with zstd; unpack it first: zstd -dc FILE | kvasir ask -q QUESTION"},
-    {"\xfd"
-     "7zXZ",
-     "is compressed with xz; unpack it first: xz -dc FILE | kvasir ask -q QUESTION"},
-    {"BZh", "is compressed with bzip2; unpack it first: bzip2 -dc FILE | kvasir ask -q QUESTION"},
-    {"\xff\xfe", "is UTF-16 text; convert it first: iconv -f UTF-16 -t UTF-8 FILE"},
-    {"\xfe\xff", "is UTF-16 text; convert it first: iconv -f UTF-16 -t UTF-8 FILE"},
-}};
-
-// Why these first bytes cannot be the beginning of a text; nullptr if they can.
-const char* binary_advice(std::string_view probe) {
-  const std::size_t invalid = base::find_invalid_utf8(probe);
-  const std::size_t nuls = static_cast<std::size_t>(std::count(probe.begin(), probe.end(), '\0'));
-  const bool utf8 =
-      invalid == probe.size() || invalid + 4 > probe.size();  // a character may be cut at the end
-  const bool pdf = probe.starts_with("%PDF-");
-  if (utf8 && nuls * kMaxNulShare <= probe.size() && !pdf) return nullptr;
-  for (const Signature& signature : kSignatures) {
-    if (probe.starts_with(signature.bytes)) return signature.advice;
-  }
-  return nuls > 0 ? "is a binary file; kvasir reads plain UTF-8 text" : nullptr;
 }
 
 [[noreturn]] void fail_size(const std::string& name) {
@@ -87,21 +55,15 @@ std::string read_descriptor(int fd, std::size_t size_hint, const std::string& na
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_system(name, "cannot be read", errno);
     filled += static_cast<std::size_t>(got);
-    if (!probed && (filled >= kBinaryProbe || got == 0)) {
+    if (!probed && filled >= kProbe) {
       probed = true;
-      const std::string_view probe = std::string_view(text).substr(0, std::min(filled, kBinaryProbe));
-      if (const char* advice = binary_advice(probe)) fail(ErrorCode::kInvalidArgument, name, advice);
+      documents::check_beginning(std::string_view(text).substr(0, filled), {.name = name});
     }
     if (filled > kMaxBytes) fail_size(name);
     if (got == 0) break;
   }
   text.resize(filled);
   return text;
-}
-
-void check_text(const std::string& text, const std::string& name) {
-  if (text.empty()) fail(ErrorCode::kInvalidArgument, name, "empty; there is nothing to search");
-  check_utf8(text, name);
 }
 
 struct Descriptor {
@@ -131,37 +93,128 @@ void check_utf8(std::string_view bytes, const std::string& where) {
            "; convert it first, for example: iconv -f WINDOWS-1252 -t UTF-8");
 }
 
+namespace {
+
+std::string read_bytes(const std::string& path) {
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) {
+    check_interrupt();  // a named pipe without a writer waits in open()
+    fail_system(path, "cannot be opened", errno);
+  }
+  struct stat status {};
+  if (::fstat(file.fd, &status) != 0) fail_system(path, "cannot be read", errno);
+  if (S_ISDIR(status.st_mode)) fail(ErrorCode::kIo, path, "is a folder");
+  const auto size = static_cast<std::size_t>(std::max<off_t>(status.st_size, 0));
+  if (S_ISREG(status.st_mode) && size > kMaxBytes) fail_size(path);
+  return read_descriptor(file.fd, S_ISREG(status.st_mode) ? size : 0, path);
+}
+
+// Documents of a folder and its folders, sorted; hidden ones and linked folders are left out.
+std::vector<std::string> files_of(const std::string& folder) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> files;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    check_interrupt();
+    if (entry->path().filename().native().starts_with('.')) {
+      if (entry->is_directory(error)) entry.disable_recursion_pending();
+    } else if (entry->is_regular_file(error)) {
+      files.push_back(entry->path().native());
+    }
+  }
+  if (error) fail(ErrorCode::kIo, folder, "cannot be listed: " + error.message());
+  std::ranges::sort(files);
+  return files;
+}
+
+// A file of a folder that nobody named is left out if it is no document.
+bool is_no_document(const Error& error) {
+  return error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kUnsupported;
+}
+
+void read_folder(const std::string& folder, std::vector<TextSource>& sources) {
+  const std::size_t before = sources.size();
+  std::size_t left_out = 0, bytes = 0;
+  for (const std::string& file : files_of(folder)) {
+    try {
+      sources.push_back(read_text(file));
+      bytes += sources.back().text.size();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::kCancelled) throw;
+      if (is_no_document(error)) {
+        ++left_out;
+      } else {
+        complain("left out: " + std::string(error.what()));
+      }
+    }
+    if (bytes > kMaxBytes) fail_size(folder);
+  }
+  if (sources.size() == before)
+    fail(ErrorCode::kNotFound, folder, "is a folder without a file that can be searched");
+  if (left_out > 0) {
+    complain(folder + ": left out " + std::to_string(left_out) +
+             (left_out == 1 ? " file that is" : " files that are") + " no document");
+  }
+}
+
+TextSource as_plain(TextSource source) {
+  if (source.text.empty()) {
+    fail(ErrorCode::kInvalidArgument, source.display_name(), "empty; there is nothing to search");
+  }
+  check_utf8(source.text, source.display_name());
+  source.layout.format = "text";
+  source.layout.verbatim = true;
+  return source;
+}
+
+}  // namespace
+
 TextSource read_text(const std::string& path) {
   TextSource source;
   source.path = path;
+  std::string bytes;
   if (path == "-") {
     source.kind = TextSource::Kind::kStandardInput;
-    source.text = read_descriptor(STDIN_FILENO, 0, source.display_name());
+    bytes = read_descriptor(STDIN_FILENO, 0, source.display_name());
   } else {
-    const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-    if (file.fd < 0) {
-      check_interrupt();  // a named pipe without a writer waits in open()
-      fail_system(path, "cannot be opened", errno);
-    }
-    struct stat status {};
-    if (::fstat(file.fd, &status) != 0) fail_system(path, "cannot be read", errno);
-    if (S_ISDIR(status.st_mode)) {
-      fail(ErrorCode::kIo, path, "is a folder; name the files in it, for example: " + path + "/*.txt");
-    }
-    const auto size = static_cast<std::size_t>(std::max<off_t>(status.st_size, 0));
-    if (S_ISREG(status.st_mode) && size > kMaxBytes) fail_size(path);
-    source.text = read_descriptor(file.fd, S_ISREG(status.st_mode) ? size : 0, path);
+    bytes = read_bytes(path);
   }
-  check_text(source.text, source.display_name());
+  source.layout = convert(std::move(bytes), {.name = source.display_name()});
+  source.text = std::move(source.layout.text);
   return source;
+}
+
+TextSource read_plain_input() {
+  TextSource source;
+  source.path = "-";
+  source.kind = TextSource::Kind::kStandardInput;
+  source.text = read_descriptor(STDIN_FILENO, 0, source.display_name());
+  return as_plain(std::move(source));
+}
+
+std::vector<TextSource> read_texts(const std::vector<std::string>& paths) {
+  std::vector<TextSource> sources;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (path != "-" && std::filesystem::is_directory(path, error)) {
+      read_folder(path, sources);
+    } else {
+      sources.push_back(read_text(path));
+      const ConvertedText& layout = sources.back().layout;
+      if (layout.format == "text" && layout.encoding != "UTF-8") {
+        complain(sources.back().display_name() + ": read as " + layout.encoding);
+      }
+    }
+  }
+  return sources;
 }
 
 TextSource command_line_text(std::string text) {
   TextSource source;
   source.kind = TextSource::Kind::kCommandLine;
   source.text = std::move(text);
-  check_text(source.text, source.display_name());
-  return source;
+  return as_plain(std::move(source));
 }
 
 }  // namespace kvasir::cli

@@ -328,7 +328,7 @@ void run_tokenize(const TokenizeArguments& arguments, Program& program) {
     run_jsonl(tokenizer, special, program.out);
     return;
   }
-  Item item{.text = arguments.has_text ? arguments.text : read_text("-").text,
+  Item item{.text = arguments.has_text ? arguments.text : read_plain_input().text,
             .pair = arguments.pair,
             .has_pair = arguments.has_pair};
   check_utf8(item.text, "the text");
@@ -362,8 +362,8 @@ void add_tokenize(CLI::App& app, Program& program) {
   command
       ->add_option(
           "-m,--model", arguments->model,
-          "Model folder; only its tokenizer is read (default: KVASIR_MODEL, else the model that ships)")
-      ->option_text("DIR");
+          "Model folder or id; only its tokenizer is read (default: KVASIR_MODEL, else the model that ships)")
+      ->option_text("MODEL");
   command->callback([arguments, &program] {
     program.command = "tokenize";
     program.action = [arguments, &program] { run_tokenize(*arguments, program); };

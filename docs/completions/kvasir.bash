@@ -18,7 +18,7 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask eval tokenize logits bench help --version $help"
+    words="ask eval tokenize logits bench pull list show rm help --version $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
@@ -34,6 +34,9 @@ _kvasir() {
       tokenize) words="--pair --jsonl --no-special-tokens $model $help" ;;
       logits) words="--ids --out $model $threads $help" ;;
       bench) words="--json $model $threads $help" ;;
+      pull) words="--revision --quiet $help" ;;
+      list | show) words="--json $help" ;;
+      rm) words="$help" ;;
     esac
   fi
   if [[ -n $words ]]; then

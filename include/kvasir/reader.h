@@ -155,8 +155,9 @@ struct Query {
 
 class Reader {
  public:
-  // Loads a Hugging Face model folder (config.json, tokenizer.json or vocab.txt, model.safetensors), and from
-  // it, if there is one, kvasir_reader.json: the calibration of this model's probabilities,
+  // Loads a Hugging Face model folder (config.json, tokenizer files; model.safetensors, pytorch_model.bin or
+  // shards of either), and from it, if there is one, kvasir_reader.json: the calibration of this model's
+  // probabilities,
   //   {"format_version": 1, "calibration": {"temperature": 1.0, "no_answer_bias": 0.0}}
   // Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor), kUnsupported (family or option).
   static Reader load(const std::filesystem::path& folder, const ReaderOptions& options = {});

@@ -12,6 +12,7 @@
 namespace kvasir::tests {
 namespace {
 
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -35,6 +36,45 @@ json::value ask_json(std::vector<std::string> args, const std::string& input = "
     return {};
   }
   return lines.front();
+}
+
+// --- documents of many formats
+
+TEST(AskDocuments, AnAnswerNamesItsPlace) {
+  const std::string folder = KVASIR_TEST_DATA "/documents/";
+  EXPECT_THAT(ask({"-q", "Who made the audit?", folder + "report.pdf"}).out, HasSubstr("report.pdf, page "));
+  EXPECT_THAT(ask({"-q", "Who?", folder + "slides.pptx"}).out, HasSubstr("slides.pptx, slide "));
+  const json::value result = ask_json({"-q", "Who?", folder + "lighthouse.docx"});
+  const json::object& answer = result.at("answers").at(0).as_object();
+  EXPECT_EQ(answer.at("location").as_string().find("paragraph "), 0U);
+  // Text that is taken byte for byte needs none.
+  EXPECT_FALSE(
+      ask_json({"-q", "Who?", "--context", kContext}).at("answers").at(0).as_object().contains("location"));
+}
+
+TEST(AskDocuments, AFolderStandsForItsDocuments) {
+  const TemporaryFolder folder;
+  folder.file("b.txt", "The treaty was signed in Lund.");
+  folder.file("a.md", "It *ended* the war.");
+  folder.file(".hidden.txt", "Not this.");
+  folder.file("picture.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\xff", 12));
+  folder.file("broken.docx", "PK\x03\x04");
+  const Outcome outcome = ask({"-q", "Where?", "--top-k", "9", "--json", folder.path()});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.out, AnyOf(HasSubstr("/a.md\""), HasSubstr("/b.txt\"")));
+  EXPECT_THAT(outcome.out, Not(HasSubstr("hidden")));
+  EXPECT_EQ(outcome.err, "kvasir: left out: " + folder.path() +
+                             "/broken.docx: broken ZIP archive: Not a zip archive\nkvasir: " + folder.path() +
+                             ": left out 1 file that is no document\n");
+}
+
+TEST(AskDocuments, AnotherEncodingIsReadAndTold) {
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      ask({"-q", "Where?",
+           folder.file("a.txt", "F\xf6r k\xe4llan i Malm\xf6 betalade S\xf6ren \xe5tta kronor.")});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("a.txt: read as "));
 }
 
 // --- parity

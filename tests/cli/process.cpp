@@ -31,7 +31,11 @@ double now() {
 
 // The environment of the tests without what would change the outcome.
 void set_environment(const std::vector<std::string>& changes) {
-  for (const char* name : {"KVASIR_MODEL", "NO_COLOR", "XDG_STATE_HOME"}) ::unsetenv(name);
+  for (const char* name : {"KVASIR_MODEL", "NO_COLOR", "XDG_STATE_HOME", "HF_HOME", "HF_HUB_CACHE",
+                           "HUGGINGFACE_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN",
+                           "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "http_proxy",
+                           "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+    ::unsetenv(name);
   for (const std::string& change : changes) {
     const std::size_t equals = change.find('=');
     if (equals == std::string::npos) {
@@ -112,6 +116,13 @@ Outcome run(const Command& command) {
   outcome.out = contents(out.fd);
   outcome.err = contents(err.fd);
   return outcome;
+}
+
+bool terminals_exist() {
+  const int fd = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  const bool works = fd >= 0 && ::grantpt(fd) == 0 && ::unlockpt(fd) == 0;
+  if (fd >= 0) ::close(fd);
+  return works;
 }
 
 Terminal::Terminal(const std::vector<std::string>& args, const Options& options) {

@@ -34,6 +34,8 @@ struct TerminalOptions {
   int columns = 80, rows = 24;
   std::vector<std::string> env = {};
 };
+bool terminals_exist();  // whether this system gives pseudo-terminals
+
 class Terminal {
  public:
   using Options = TerminalOptions;

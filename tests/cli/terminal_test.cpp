@@ -15,7 +15,15 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class Prompt : public testing::Test {
+// A bare chroot has no /dev/pts.
+class OnATerminal : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!terminals_exist()) GTEST_SKIP() << "this system has no pseudo-terminals";
+  }
+};
+
+class Prompt : public OnATerminal {
  protected:
   TemporaryFolder folder;
   std::string text = folder.file("treaty.txt", "The treaty was signed in Lund. It ended the war of 1676.");
@@ -149,7 +157,7 @@ std::string without_escapes(const std::string& text) {
   return out;
 }
 
-TEST(OnATerminal, LinesAreWrappedAndTheAnswerIsColoured) {
+TEST_F(OnATerminal, LinesAreWrappedAndTheAnswerIsColoured) {
   const std::string sentence =
       "In the year of the great storm the treaty was signed in Lund by the envoys of both kings, who had "
       "waited there "
@@ -167,7 +175,7 @@ TEST(OnATerminal, LinesAreWrappedAndTheAnswerIsColoured) {
   EXPECT_EQ(all, " " + sentence);
 }
 
-TEST(OnATerminal, NoColourWhereItIsNotWanted) {
+TEST_F(OnATerminal, NoColourWhereItIsNotWanted) {
   const std::vector<std::string> args = {"ask",     "-q",        "Where?", "--context", "Signed in Lund.",
                                          "--model", tiny_model()};
   for (const char* env : {"NO_COLOR=1", "TERM=dumb", "TERM"}) {
@@ -183,7 +191,7 @@ TEST(OnATerminal, NoColourWhereItIsNotWanted) {
   EXPECT_THAT(terminal.printed(), Not(HasSubstr("\033")));
 }
 
-TEST(OnATerminal, TheProgressLineErasesItself) {
+TEST_F(OnATerminal, TheProgressLineErasesItself) {
   const TemporaryFolder folder;
   std::string text;
   for (int i = 0; i < 30000; ++i) text += "The treaty was signed in Lund in " + std::to_string(i) + ". ";

@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   parts.normalizer = std::make_unique<text::BertNormalizer>(options);
   text::TokenizedText expected, got;
-  text::TokenSink expected_sink(expected, text.size()), sink(got, text.size());
+  text::TokenSink expected_sink(expected, text), sink(got, text);
   text::tokenize_by_parts(parts, text, {0, text.size()}, expected_sink);
   const auto& model = dynamic_cast<const text::WordPiece&>(*parts.model);
   text::BertScanner(options, model).tokenize(text, {0, text.size()}, sink);

@@ -16,12 +16,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     constexpr std::string_view kText =
         "The caf\u00E9, e\u0301 \u4E2D\u6587 [SEP] unaffordable `` 12-34 \u0130\u1E9B\u0323";
     text::TokenizedText tokens;
-    text::TokenSink sink(tokens, kText.size());
-    text::tokenize_by_parts(parts, kText, {0, kText.size()}, sink);
+    text::TokenSink sink(tokens, kText);
+    text::tokenize_by_slices(parts, text::find_traits(parts), kText, {0, kText.size()}, sink);
     for (const text::ByteSpan& span : tokens.offsets) {
       if (span.begin > span.end || span.end > kText.size()) __builtin_trap();
     }
     parts.post_processor.encode({&tokens, {0, tokens.size()}}, true);
+    std::vector<std::string> words;
+    for (const std::int32_t id : tokens.ids) words.emplace_back(parts.model->vocabulary().token(id));
+    parts.decoder->decode(std::move(words));
   } catch (const Error& error) {
     if (std::string_view(error.what()).find('\n') != std::string_view::npos) __builtin_trap();
   }
