@@ -34,6 +34,16 @@ class Converter {
 
   // Nothing if there are bytes that mean nothing, unless they are to be replaced.
   std::optional<std::string> run(std::string_view bytes, bool replace) {
+    std::string out = convert(bytes, replace);
+    if (failed_) return std::nullopt;
+    // glibc lets numbers through that are no characters: those above U+10FFFF in UTF-8 and UCS-4.
+    if (base::find_invalid_utf8(out) == out.size()) return out;
+    if (!replace) return std::nullopt;
+    return replace_invalid(out);
+  }
+
+ private:
+  std::string convert(std::string_view bytes, bool replace) {
     std::string out;
     std::array<char, 16384> buffer;
     char* in = const_cast<char*>(bytes.data());  // iconv does not write to it
@@ -45,15 +55,30 @@ class Converter {
       const int error = errno;
       out.append(buffer.data(), static_cast<std::size_t>(to - buffer.data()));
       if (status != static_cast<std::size_t>(-1) || error == E2BIG) continue;
-      if (!replace) return std::nullopt;
+      if (!replace) {
+        failed_ = true;
+        break;
+      }
       out += kReplacement;
       ++in, --left;
     }
     return out;
   }
 
- private:
+  static std::string replace_invalid(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+      const std::size_t invalid = base::find_invalid_utf8(text);
+      out += text.substr(0, invalid);
+      if (invalid == text.size()) break;
+      out += kReplacement;
+      text.remove_prefix(invalid + 1);
+    }
+    return out;
+  }
+
   iconv_t handle_;
+  bool failed_ = false;
 };
 
 std::optional<std::string> decode(std::string_view bytes, const std::string& encoding) {

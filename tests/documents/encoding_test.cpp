@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <iconv.h>
 
+#include "base/utf8.h"
 #include "kvasir/error.h"
 
 namespace kvasir::documents {
@@ -48,6 +49,15 @@ TEST(Encoding, TextsOfTheWorldAreRecognised) {
     ASSERT_NO_THROW(decoded = detect_and_decode(encoded(c.text, c.encoding), "x.txt"));
     EXPECT_EQ(decoded.text, c.text) << c.encoding << " taken for " << decoded.encoding;
   }
+}
+
+// What the system's converter lets through (a fuzzer's find): numbers above U+10FFFF in four bytes.
+TEST(Encoding, NumbersThatAreNoCharactersAreReplaced) {
+  for (const char* encoding : {"UTF-8", "UCS-4"}) {
+    const std::string text = decode_lenient("ab\xf7\xbf\xbf\xbf", encoding);
+    EXPECT_EQ(base::find_invalid_utf8(text), text.size()) << encoding;
+  }
+  EXPECT_EQ(decode_lenient("ab\xf4\x90\x80\x80 c", "UTF-8"), "ab\uFFFD\uFFFD\uFFFD\uFFFD c");
 }
 
 TEST(Encoding, Utf16AndUtf32) {
