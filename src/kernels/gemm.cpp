@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 
 namespace kvasir::kernels {
@@ -12,9 +13,9 @@ std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
 }
 
-// At most this many floats of A per row block: 256 KiB, half of the smallest L2 (Zen 3), so that a block
-// stays there while the panels of a chunk stream past it.
-constexpr std::size_t kBlockFloats = std::size_t{256} * 1024 / sizeof(float);
+// At most this much of A per row block: half of the smallest L2 (Zen 3), so that a block stays there while
+// the panels of a chunk stream past it.
+constexpr std::size_t kBlockBytes = std::size_t{256} * 1024;
 constexpr std::size_t kMinBlockRows = 48;  // below, panels are fetched again too often
 // Multiply-adds that are worth a task: about 10 µs, against well under 1 µs to claim one.
 constexpr std::size_t kTaskMultiplyAdds = 500'000;
@@ -29,12 +30,19 @@ struct Grid {
   std::size_t tasks() const noexcept { return row_blocks * chunks(); }
 };
 
-Grid choose_grid(std::size_t m, const PackedMatrix& b, std::size_t threads) {
-  const std::size_t rows = std::max(kMinBlockRows, kBlockFloats / b.k);
-  const std::size_t pairs = divide_up(b.panels(), kPair);
-  Grid grid{.row_blocks = divide_up(m, rows), .pairs = pairs, .chunk_pairs = pairs};
+// What a product is, as far as cutting it goes.
+struct Shape {
+  std::size_t m, k, panels;
+  std::size_t row_bytes;  // of A
+  std::size_t speed;      // of its multiply-adds, in those of fp32
+};
+
+Grid choose_grid(const Shape& shape, std::size_t threads) {
+  const std::size_t rows = std::max(kMinBlockRows, kBlockBytes / shape.row_bytes);
+  const std::size_t pairs = divide_up(shape.panels, kPair);
+  Grid grid{.row_blocks = divide_up(shape.m, rows), .pairs = pairs, .chunk_pairs = pairs};
   if (threads == 1) return grid;
-  const std::size_t work = m * b.k * pairs * kPair * kPanelColumns;
+  const std::size_t work = shape.m * shape.k * pairs * kPair * kPanelColumns / shape.speed;
   const std::size_t tasks = std::clamp<std::size_t>(work / kTaskMultiplyAdds, 1, threads * kTasksPerThread);
   const std::size_t largest = std::clamp<std::size_t>(grid.row_blocks * pairs / tasks, 1, pairs);
   // Of the chunk sizes from there down to half of it, the one that keeps all threads busy to the end.
@@ -48,25 +56,42 @@ Grid choose_grid(std::size_t m, const PackedMatrix& b, std::size_t threads) {
   return grid;
 }
 
+// Neighbouring tasks share a chunk of B, so that it comes from memory once: row blocks run fastest.
+template <class Table, class Call>
+void run(const Table& kernels, base::ThreadPool& pool, const Call& call, const Shape& shape) {
+  const Grid grid = choose_grid(shape, static_cast<std::size_t>(pool.size()));
+  pool.parallel_for(grid.tasks(), [&](std::size_t task, int) noexcept {
+    const std::size_t r = task % grid.row_blocks;
+    const std::size_t panel = task / grid.row_blocks * grid.chunk_pairs * kPair;
+    const std::size_t panel_end = std::min(shape.panels, panel + grid.chunk_pairs * kPair);
+    kernels.gemm_block(call, {.row_begin = shape.m * r / grid.row_blocks,
+                              .row_end = shape.m * (r + 1) / grid.row_blocks,
+                              .panel_begin = panel,
+                              .panel_end = panel_end,
+                              .next_panel = r + 1 == grid.row_blocks ? panel_end : shape.panels});
+  });
+}
+
 }  // namespace
 
 void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) {
   assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
   assert(call.lda >= call.b->k && call.ldc >= call.b->n);
   if (call.m == 0) return;
-  const std::size_t panels = call.b->panels();
-  const Grid grid = choose_grid(call.m, *call.b, static_cast<std::size_t>(pool.size()));
-  // Neighbouring tasks share a chunk of B, so that it comes from memory once: row blocks run fastest.
-  pool.parallel_for(grid.tasks(), [&](std::size_t task, int) noexcept {
-    const std::size_t r = task % grid.row_blocks;
-    const std::size_t panel = task / grid.row_blocks * grid.chunk_pairs * kPair;
-    const std::size_t panel_end = std::min(panels, panel + grid.chunk_pairs * kPair);
-    kernels.gemm_block(call, {.row_begin = call.m * r / grid.row_blocks,
-                              .row_end = call.m * (r + 1) / grid.row_blocks,
-                              .panel_begin = panel,
-                              .panel_end = panel_end,
-                              .next_panel = r + 1 == grid.row_blocks ? panel_end : panels});
-  });
+  run(kernels, pool, call,
+      {.m = call.m,
+       .k = call.b->k,
+       .panels = call.b->panels(),
+       .row_bytes = call.b->k * sizeof(float),
+       .speed = 1});
+}
+
+void gemm(const Int8Kernels& kernels, base::ThreadPool& pool, const Int8GemmCall& call) {
+  assert(call.a.data != nullptr && call.b != nullptr && call.c != nullptr);
+  assert(call.a.stride >= call.b->k && call.ldc >= call.b->n);
+  if (call.m == 0) return;
+  run(kernels, pool, call,
+      {.m = call.m, .k = call.b->k, .panels = call.b->panels(), .row_bytes = call.a.stride, .speed = 4});
 }
 
 }  // namespace kvasir::kernels

@@ -14,18 +14,30 @@ namespace kvasir::kernels {
 
 namespace {
 
-const IsaKernels& isa_kernels(base::Isa isa) {
+void check_available(base::Isa isa) {
   const auto& available = base::available_isas();
-  if (std::find(available.begin(), available.end(), isa) == available.end()) {
-    throw Error(ErrorCode::kUnsupported, std::string("this processor lacks the instruction set ") +
-                                             base::isa_name(isa) + "; the best that it has is " +
-                                             base::isa_name(base::best_isa()));
-  }
+  if (std::find(available.begin(), available.end(), isa) != available.end()) return;
+  throw Error(ErrorCode::kUnsupported, std::string("this processor lacks the instruction set ") +
+                                           base::isa_name(isa) + "; the best that it has is " +
+                                           base::isa_name(base::best_isa()));
+}
+
+const IsaKernels& isa_kernels(base::Isa isa) {
+  check_available(isa);
 #if defined(__x86_64__)
   if (isa == base::Isa::kAvx512) return avx512_kernels();
   if (isa == base::Isa::kAvx2) return avx2_kernels();
 #endif
   return scalar_kernels();
+}
+
+const IsaInt8Kernels& isa_int8_kernels(base::Isa isa) {
+  check_available(isa);
+#if defined(__x86_64__)
+  if (isa == base::Isa::kAvx512 && has_vnni()) return avx512vnni_int8_kernels();
+  if (isa != base::Isa::kScalar) return avx2_int8_kernels();
+#endif
+  return scalar_int8_kernels();
 }
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
@@ -38,13 +50,27 @@ const Kernels& kernels_for(base::Isa isa) {
   return isa_kernels(isa).table;
 }
 
-double measure_fma_ceiling(base::Isa isa, int threads) {
-  const IsaKernels& kernels = isa_kernels(isa);
+const Int8Kernels& int8_kernels_for(base::Isa isa) {
+  return isa_int8_kernels(isa).table;
+}
+
+bool has_vnni() noexcept {
+#if defined(__x86_64__)
+  return base::best_isa() == base::Isa::kAvx512 && __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+namespace {
+
+// Multiply-adds per second of a register-only loop, over all threads together, best of several runs.
+double measure_ceiling(double (*multiply_adds)(std::size_t rounds) noexcept, int threads) {
   // Rounds for about a millisecond: short enough to fit between the interruptions of a shared machine.
   std::size_t rounds = 1000;
   for (;;) {
     const auto start = std::chrono::steady_clock::now();
-    kernels.multiply_adds(rounds);
+    multiply_adds(rounds);
     if (seconds_since(start) > 1e-3) break;
     rounds *= 2;
   }
@@ -56,7 +82,7 @@ double measure_fma_ceiling(base::Isa isa, int threads) {
     while (ready.load() < threads) std::this_thread::yield();  // all at once: cores share power and clock
     for (int run = 0; run < kRuns; ++run) {
       const auto start = std::chrono::steady_clock::now();
-      const double done = kernels.multiply_adds(rounds);
+      const double done = multiply_adds(rounds);
       best[t] = std::max(best[t], done / seconds_since(start));
     }
   };
@@ -67,6 +93,16 @@ double measure_fma_ceiling(base::Isa isa, int threads) {
   double sum = 0;
   for (const double rate : best) sum += rate;
   return sum;
+}
+
+}  // namespace
+
+double measure_fma_ceiling(base::Isa isa, int threads) {
+  return measure_ceiling(isa_kernels(isa).multiply_adds, threads);
+}
+
+double measure_int8_ceiling(base::Isa isa, int threads) {
+  return measure_ceiling(isa_int8_kernels(isa).multiply_adds, threads);
 }
 
 }  // namespace kvasir::kernels

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 
 namespace kvasir::kernels {
@@ -13,10 +14,18 @@ struct IsaKernels {
   double (*multiply_adds)(std::size_t rounds) noexcept;
 };
 
+struct IsaInt8Kernels {
+  Int8Kernels table;
+  double (*multiply_adds)(std::size_t rounds) noexcept;  // behind measure_int8_ceiling
+};
+
 const IsaKernels& scalar_kernels() noexcept;
+const IsaInt8Kernels& scalar_int8_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaKernels& avx2_kernels() noexcept;
 const IsaKernels& avx512_kernels() noexcept;
+const IsaInt8Kernels& avx2_int8_kernels() noexcept;
+const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
 #endif
 
 }  // namespace kvasir::kernels

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <span>
@@ -35,6 +36,9 @@ class Buffer {
 
 extern template class Buffer<float>;
 extern template class Buffer<std::byte>;
+extern template class Buffer<std::int8_t>;
+extern template class Buffer<std::uint8_t>;
+extern template class Buffer<std::int32_t>;
 
 // Grow-only scratch memory, reused from call to call. One owner, one thread.
 class Workspace {

@@ -36,6 +36,7 @@ struct Avx2 {
   static Vec mul(Vec a, Vec b) noexcept { return _mm256_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) noexcept { return _mm256_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) noexcept { return _mm256_fmadd_ps(a, b, c); }
+  static Vec negated_fma(Vec a, Vec b, Vec c) noexcept { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
   // NaN in b is returned; NaN in a gives b.
   static Vec max(Vec a, Vec b) noexcept { return _mm256_max_ps(a, b); }
   static Vec min(Vec a, Vec b) noexcept { return _mm256_min_ps(a, b); }
@@ -67,6 +68,25 @@ struct Avx2 {
   // x where y >= bound, else 0.
   static Vec zero_below(Vec x, Vec y, Vec bound) noexcept {
     return _mm256_and_ps(_mm256_cmp_ps(y, bound, _CMP_NLT_UQ), x);  // NaN counts as above
+  }
+  // Lanes of 32-bit integers.
+  using Ints = __m256i;
+  static Ints load_ints(const std::int32_t* p) noexcept {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  }
+  static Ints add(Ints a, Ints b) noexcept { return _mm256_add_epi32(a, b); }
+  static Vec to_floats(Ints x) noexcept { return _mm256_cvtepi32_ps(x); }
+  // Rounded to nearest, ties to even.
+  static Ints to_ints(Vec x) noexcept { return _mm256_cvtps_epi32(x); }
+  // The lanes, which fit in 16 bits, as bytes, at least 0 and at most 255.
+  static void store_bytes(std::uint8_t* p, Ints x) noexcept {
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  }
+  static float min(Vec x) noexcept {
+    __m128 s = _mm_min_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    s = _mm_min_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
   }
   // 8 halves, IEEE binary16.
   static Vec load_half(const void* p) noexcept {

@@ -32,6 +32,7 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) noexcept { return _mm512_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) noexcept { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) noexcept { return _mm512_fmadd_ps(a, b, c); }
+  static Vec negated_fma(Vec a, Vec b, Vec c) noexcept { return _mm512_fnmadd_ps(a, b, c); }  // c - a b
   // NaN in b is returned; NaN in a gives b.
   static Vec max(Vec a, Vec b) noexcept { return _mm512_max_ps(a, b); }
   static Vec min(Vec a, Vec b) noexcept { return _mm512_min_ps(a, b); }
@@ -51,6 +52,19 @@ struct Avx512 {
   static Vec zero_below(Vec x, Vec y, Vec bound) noexcept {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(y, bound, _CMP_NLT_UQ), x);  // NaN counts as above
   }
+  // Lanes of 32-bit integers.
+  using Ints = __m512i;
+  static Ints load_ints(const std::int32_t* p) noexcept { return _mm512_loadu_si512(p); }
+  static Ints add(Ints a, Ints b) noexcept { return _mm512_add_epi32(a, b); }
+  static Vec to_floats(Ints x) noexcept { return _mm512_cvtepi32_ps(x); }
+  // Rounded to nearest, ties to even.
+  static Ints to_ints(Vec x) noexcept { return _mm512_cvtps_epi32(x); }
+  // The lanes as bytes, at least 0 and at most 255.
+  static void store_bytes(std::uint8_t* p, Ints x) noexcept {
+    const Ints positive = _mm512_max_epi32(x, _mm512_setzero_si512());
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(positive));
+  }
+  static float min(Vec x) noexcept { return _mm512_reduce_min_ps(x); }
   // 16 halves, IEEE binary16.
   static Vec load_half(const void* p) noexcept {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));

@@ -2,6 +2,7 @@
 // kernels.h.
 #pragma once
 
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 
 namespace kvasir::kernels::scalar {
@@ -18,5 +19,7 @@ void activate_gated(Activation activation, float* x, const float* gate, std::siz
 void rotate(const RotateCall& call) noexcept;
 bool all_finite(const float* x, std::size_t count) noexcept;
 void convert_half(const void* half, float* out, std::size_t count) noexcept;
+void quantize(const QuantizeCall& call, const Int8Rows& out) noexcept;
+void gemm_block(const Int8GemmCall& call, const GemmBlock& block) noexcept;
 
 }  // namespace kvasir::kernels::scalar

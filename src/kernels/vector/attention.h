@@ -21,12 +21,13 @@ namespace kvasir::kernels {
 template <class S>
 struct Attention {
   using Vec = typename S::Vec;
+  using Tile = Fp32<S>;
 
   // Keys per block. With head_dim 64: K and V panels 256 KiB, half of the smallest L2; the scores of 12 rows
   // 25 KiB of the 32 of L1. Sequences of up to 512 tokens, all that BERT can do, are one block.
   static constexpr std::size_t kKeyBlock = 512;
   // Panels per tile: what the register file holds of full tiles.
-  static constexpr std::size_t kPanels = tile_panels<S>(S::kTileRows);
+  static constexpr std::size_t kPanels = tile_panels<Tile>(S::kTileRows);
   static constexpr std::size_t kRows = S::kTileRows;
 
   static constexpr std::size_t round_up(std::size_t x) noexcept {
@@ -62,15 +63,15 @@ struct Attention {
   }
 
   // out[rows, panels · 16] = a[rows, k] · panels.
-  static void multiply_panels(TileCall call, std::size_t rows, std::size_t panels) noexcept {
+  static void multiply_panels(TileCall<Tile> call, std::size_t rows, std::size_t panels) noexcept {
     std::size_t p = 0;
     for (; p + kPanels <= panels; p += kPanels) {
-      tile_rows<S, kRows, kPanels>(rows, call);
+      tile_rows<Tile, kRows, kPanels>(rows, call);
       call.b += kPanels * call.panel_stride;
       call.out += kPanels * kPanelColumns;
     }
     for (; p < panels; ++p) {
-      tile_rows<S, kRows, 1>(rows, call);
+      tile_rows<Tile, kRows, 1>(rows, call);
       call.b += call.panel_stride;
       call.out += kPanelColumns;
     }
@@ -202,7 +203,7 @@ struct Attention {
                      .out = scores,
                      .lda = layout.head_dim,
                      .panel_stride = call.head_dim * kPanelColumns,
-                     .k = call.head_dim,
+                     .steps = call.head_dim,
                      .out_stride = layout.score_stride},
                     rows, round_up(block.keys) / kPanelColumns);
     float decay[kRows];
@@ -215,7 +216,7 @@ struct Attention {
                      .out = products,
                      .lda = layout.score_stride,
                      .panel_stride = block.keys * kPanelColumns,
-                     .k = block.keys,
+                     .steps = block.keys,
                      .out_stride = layout.head_dim},
                     rows, layout.head_dim / kPanelColumns);
     for (std::size_t r = 0; r < rows; ++r) {

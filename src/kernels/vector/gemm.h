@@ -11,29 +11,64 @@
 
 namespace kvasir::kernels {
 
+// The rows of A and the panels of B that meet in a tile, and the panel that is fetched meanwhile.
+struct TilePlace {
+  std::size_t row, rows, panel, next;
+
+  bool fetches() const noexcept { return next != kNoPanel; }
+};
+
+// What a product is of: fp32 here, 8-bit integers in int8.h, bfloat16 in bf16.h.
 template <class S>
+struct Fp32Product {
+  using Tile = Fp32<S>;
+  using Call = GemmCall;
+  using Sum = float;
+  static constexpr std::size_t kTileRows = S::kTileRows;
+  static constexpr std::size_t panels(std::size_t rows) noexcept { return tile_panels<Tile>(rows); }
+
+  static std::size_t row_bytes(const Call& call) noexcept { return call.lda * sizeof(float); }
+  template <std::size_t Most, std::size_t P>
+  static void sum_tile(const Call& call, const TilePlace& place, float* sums) noexcept {
+    tile_rows<Tile, Most, P>(place.rows, {.a = call.a + place.row * call.lda,
+                                          .b = call.b->panel(place.panel),
+                                          .next = place.fetches() ? call.b->panel(place.next) : nullptr,
+                                          .out = sums,
+                                          .lda = call.lda,
+                                          .panel_stride = call.b->k * kPanelColumns,
+                                          .steps = call.b->k,
+                                          .out_stride = P * kPanelColumns});
+  }
+  // What the product is at one vector of columns, bias added: value(row, sums, bias) for each of its rows.
+  static auto values(const Call&, std::size_t) noexcept {
+    return [](std::size_t, const float* sums, typename S::Vec bias) { return S::add(S::load(sums), bias); };
+  }
+};
+
+template <class S, class Product>
 struct Gemm {
+  using Call = typename Product::Call;
+  using Sum = typename Product::Sum;
+  static constexpr std::size_t kTileRows = Product::kTileRows;
+
   // Rows of A whose starts are a multiple of 4 KiB apart share one set of the L1 cache, which has 8 ways on
   // most machines: 12 such rows evict each other at every step (75 % of the ceiling instead of 98 % on Zen
   // 4).
-  static constexpr std::size_t kAliasFloats = 4096 / sizeof(float);
-  static constexpr std::size_t kAliasRows = S::kTileRows < 8 ? S::kTileRows : 8;
+  static constexpr std::size_t kAliasBytes = 4096;
+  static constexpr std::size_t kAliasRows = kTileRows < 8 ? kTileRows : 8;
 
-  // Where the sums of a tile go.
-  struct Place {
-    std::size_t row, rows, column, columns;
-  };
-
-  // What follows the sums: bias, activation, residual. Rows of `sums` are `width` floats apart.
-  static void finish(const GemmCall& call, const Place& place, const float* sums,
-                     std::size_t width) noexcept {
+  // What follows the sums: bias, activation, residual. Rows of `sums` are `width` apart.
+  static void finish(const Call& call, const TilePlace& place, const Sum* sums, std::size_t width) noexcept {
+    const std::size_t first = place.panel * kPanelColumns;
+    const std::size_t columns = call.b->n - first < width ? call.b->n - first : width;
     with_activation<S>(call.activation, [&](const auto& activation) {
-      for_vectors<S>(place.columns, [&](std::size_t j, auto lanes) {
-        const std::size_t column = place.column + j;
+      for_vectors<S>(columns, [&](std::size_t j, auto lanes) {
+        const std::size_t column = first + j;
         const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);
+        const auto value = Product::values(call, column);
         for (std::size_t r = 0; r < place.rows; ++r) {
           const std::size_t row = place.row + r;
-          typename S::Vec x = activation(S::add(S::load(sums + r * width + j), bias));
+          typename S::Vec x = activation(value(row, sums + r * width + j, bias));
           if (call.residual != nullptr) {
             x = S::add(x, load<S>(call.residual + row * call.ldr + column, lanes));
           }
@@ -46,33 +81,26 @@ struct Gemm {
   // All panels from `panel` to the end of the block, P at a time and fewer at the end, for all its rows, at
   // most Most at a time, `most` if aliasing asks for less.
   template <std::size_t Most, std::size_t P>
-  static void panels(const GemmCall& call, const GemmBlock& block, std::size_t panel) noexcept {
+  static void panels(const Call& call, const GemmBlock& block, std::size_t panel) noexcept {
     constexpr std::size_t kWidth = P * kPanelColumns;
-    const std::size_t k = call.b->k;
     const std::size_t rows = block.row_end - block.row_begin;
-    const std::size_t most = call.lda % kAliasFloats == 0 && Most > kAliasRows ? kAliasRows : Most;
+    const std::size_t most =
+        Product::row_bytes(call) % kAliasBytes == 0 && Most > kAliasRows ? kAliasRows : Most;
     const std::size_t tiles = (rows + most - 1) / most;
-    alignas(64) float sums[Most * kWidth];
+    alignas(64) Sum sums[Most * kWidth];
     for (; panel + P <= block.panel_end; panel += P) {
-      const std::size_t column = panel * kPanelColumns;
-      const std::size_t columns = call.b->n - column < kWidth ? call.b->n - column : kWidth;
       // The last tile of a group fetches the next group into L2, so that its first tile does not wait for it.
       // (Spread over all tiles it cost 2 %.) Few rows do nothing but read B, as fast as the memory can: there
       // it only costs.
       const std::size_t next = panel + 2 * P <= block.panel_end ? panel + P : block.next_panel;
-      const bool fetch = Most == S::kTileRows && next + P <= call.b->panels();
+      const bool fetch = Most == kTileRows && next + P <= call.b->panels();
       for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, give or take a row
         const std::size_t row = block.row_begin + rows * t / tiles;
         const std::size_t height = block.row_begin + rows * (t + 1) / tiles - row;
-        tile_rows<S, Most, P>(height, {.a = call.a + row * call.lda,
-                                       .b = call.b->panel(panel),
-                                       .next = fetch && t + 1 == tiles ? call.b->panel(next) : nullptr,
-                                       .out = sums,
-                                       .lda = call.lda,
-                                       .panel_stride = k * kPanelColumns,
-                                       .k = k,
-                                       .out_stride = kWidth});
-        finish(call, {.row = row, .rows = height, .column = column, .columns = columns}, sums, kWidth);
+        const TilePlace place{
+            .row = row, .rows = height, .panel = panel, .next = fetch && t + 1 == tiles ? next : kNoPanel};
+        Product::template sum_tile<Most, P>(call, place, sums);
+        finish(call, place, sums, kWidth);
       }
     }
     if constexpr (P > 1) {
@@ -82,17 +110,17 @@ struct Gemm {
 
   // Few rows take more panels at once, to have enough chains in flight.
   template <std::size_t Rows>
-  static void choose_tile(const GemmCall& call, const GemmBlock& block) noexcept {
-    constexpr std::size_t kPanels = tile_panels<S>(Rows);
-    if constexpr (kPanels > tile_panels<S>(S::kTileRows)) {
+  static void choose_tile(const Call& call, const GemmBlock& block) noexcept {
+    constexpr std::size_t kPanels = Product::panels(Rows);
+    if constexpr (kPanels > Product::panels(kTileRows)) {
       if (block.row_end - block.row_begin > Rows) return choose_tile<Rows + 1>(call, block);
       panels<Rows, kPanels>(call, block, block.panel_begin);
     } else {
-      panels<S::kTileRows, kPanels>(call, block, block.panel_begin);
+      panels<kTileRows, kPanels>(call, block, block.panel_begin);
     }
   }
 
-  static void block(const GemmCall& call, const GemmBlock& block) noexcept {
+  static void block(const Call& call, const GemmBlock& block) noexcept {
     assert(block.row_begin < block.row_end && block.row_end <= call.m);
     assert(block.panel_begin < block.panel_end && block.panel_end <= call.b->panels());
     choose_tile<1>(call, block);

@@ -32,7 +32,7 @@ template <class S>
 constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
   return {.table = {.isa = isa,
                     .pack_rows = pack_rows<S>,
-                    .gemm_block = Gemm<S>::block,
+                    .gemm_block = Gemm<S, Fp32Product<S>>::block,
                     .attention = Attention<S>::run,
                     .attention_scratch = Attention<S>::scratch,
                     .layer_norm = Elementwise<S>::layer_norm,
