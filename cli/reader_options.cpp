@@ -31,6 +31,13 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
       ->option_text("NAME")
       ->check(CLI::IsMember({"scalar", "avx2", "avx512"}))
       ->group(group);
+  command
+      .add_option("--precision", arguments.precision,
+                  "What matrix products are computed in: fp32; int8, which is several times as fast and "
+                  "changes few answers; auto: as the weights are stored (default: auto)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember({"auto", "fp32", "int8"}))
+      ->group(group);
 }
 
 namespace {
@@ -44,11 +51,15 @@ base::Isa chosen_isa(const ModelArguments& arguments) {
 }  // namespace
 
 ReaderOptions reader_options(const ModelArguments& arguments) {
-  return {.threads = arguments.threads, .isa = base::isa_name(chosen_isa(arguments))};
+  return {.threads = arguments.threads,
+          .isa = base::isa_name(chosen_isa(arguments)),
+          .precision = arguments.precision};
 }
 
 runtime::EngineOptions engine_options(const ModelArguments& arguments) {
-  return {.threads = arguments.threads, .isa = chosen_isa(arguments)};
+  return {.threads = arguments.threads,
+          .isa = chosen_isa(arguments),
+          .precision = models::parse_precision(arguments.precision)};
 }
 
 void add_decode_options(CLI::App& command, DecodeArguments& arguments, const std::string& default_decode) {

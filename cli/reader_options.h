@@ -14,6 +14,7 @@ struct ModelArguments {
   std::string model;
   int threads = 0;
   std::string isa;
+  std::string precision = "auto";
 };
 void add_model_options(CLI::App& command, ModelArguments& arguments);
 // --threads, and --isa or the environment's KVASIR_ISA. Throws kvasir::Error for a set that this machine

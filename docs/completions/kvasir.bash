@@ -1,7 +1,7 @@
 # Completion of kvasir's commands and options for bash. The test docs.options compares them with --help.
 _kvasir() {
   local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]}
-  local model='--model -m' threads='--threads --isa' help='--help -h --color'
+  local model='--model -m' threads='--threads --isa --precision' help='--help -h --color'
   local decoding='--decode --max-seq-len --doc-stride --max-answer-len --handle-impossible-answer --no-align-to-words
     --n-best-size --null-score-diff-threshold --pad-to-max-length'
   local words=
@@ -10,6 +10,7 @@ _kvasir() {
     --decode) words='kvasir pipeline squad' ;;
     --metric) words='v1.1 v2.0' ;;
     --isa) words='scalar avx2 avx512' ;;
+    --precision) words='auto fp32 int8' ;;
     --color) words='auto always never' ;;
     --model | -m)
       compopt -o filenames

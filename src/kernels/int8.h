@@ -100,7 +100,7 @@ bool has_vnni() noexcept;
 // Quantises one row of W [k]: q and the scale, which is returned (0 for a row of zeros). The scale is the
 // smallest that keeps all |q| <= 127, the rule for pairs, and few steps wide (at most one in eight of a
 // panel).
-float quantize_weights(std::span<const float> row, std::int8_t* q);
+float quantize_weights(std::span<const float> row, std::int8_t* q) noexcept;
 // Whether a row of bytes keeps the rule for pairs and has no -128.
 bool keeps_pair_rule(std::span<const std::int8_t> row) noexcept;
 

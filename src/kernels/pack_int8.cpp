@@ -1,8 +1,8 @@
 // Weights as bytes: how they are rounded, and how they lie.
 #include <algorithm>
 #include <cassert>
+#include <array>
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "kernels/int8.h"
@@ -38,20 +38,21 @@ int largest_pair_sum(std::span<const std::int8_t> row) noexcept {
 constexpr std::size_t kLanesPerWide = 256;
 
 // The factor by which the scale of a row has to grow for that: <= 1 if it need not.
-float excess_of_lanes(std::span<const std::int8_t> row, std::vector<int>& lanes) {
-  lanes.clear();
+float excess_of_lanes(std::span<const std::int8_t> row) noexcept {
+  std::array<std::size_t, 4 * 127 + 1> lanes{};  // how many have each sum
+  std::size_t allowed = row.size() / (kInt8Step / 2) / kLanesPerWide;
   for (std::size_t step = 0; step < row.size(); step += kInt8Step) {
     for (std::size_t pair = 0; pair < kInt8Group; pair += 2) {
       SignedSums lane;
       for (const std::size_t at : {pair, pair + 1, kInt8Group + pair, kInt8Group + pair + 1}) {
         if (step + at < row.size()) lane.add(row[step + at]);
       }
-      lanes.push_back(lane.largest());
+      ++lanes[static_cast<std::size_t>(lane.largest())];
     }
   }
-  const auto most = lanes.begin() + static_cast<std::ptrdiff_t>(lanes.size() / kLanesPerWide);
-  std::ranges::nth_element(lanes, most, std::greater<>());
-  return static_cast<float>(*most) / static_cast<float>(kMaxPairSum);
+  std::size_t sum = lanes.size() - 1;
+  for (; sum > 0 && lanes[sum] <= allowed; --sum) allowed -= lanes[sum];
+  return static_cast<float>(sum) / static_cast<float>(kMaxPairSum);
 }
 
 void round_to(std::span<const float> row, float scale, std::int8_t* q) noexcept {
@@ -62,7 +63,7 @@ void round_to(std::span<const float> row, float scale, std::int8_t* q) noexcept 
 
 }  // namespace
 
-float quantize_weights(std::span<const float> row, std::int8_t* q) {
+float quantize_weights(std::span<const float> row, std::int8_t* q) noexcept {
   float largest = 0;
   for (const float w : row) largest = std::max(largest, std::abs(w));
   float scale = largest / 127;
@@ -71,12 +72,11 @@ float quantize_weights(std::span<const float> row, std::int8_t* q) {
     std::fill_n(q, row.size(), std::int8_t{0});
     return 0;
   }
-  std::vector<int> lanes;
   while (true) {
     round_to(row, scale, q);
     const float pair =
         static_cast<float>(largest_pair_sum({q, row.size()})) / static_cast<float>(kMaxPairSum);
-    const float excess = std::max(pair, excess_of_lanes({q, row.size()}, lanes));
+    const float excess = std::max(pair, excess_of_lanes({q, row.size()}));
     if (excess <= 1) return scale;
     // At least a little more each time, since rounding may undo what a small factor does.
     scale *= std::max(1.001F, excess * 0.999F);

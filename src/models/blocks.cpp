@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
+#include <mutex>
 
 namespace kvasir::models {
 
@@ -9,6 +11,8 @@ namespace {
 
 // Rows of one task of the cheap row-wise passes: some microseconds of work each.
 constexpr std::size_t kRowsPerTask = 16;
+// Fewer rows for a thread would read all weights for too little work.
+constexpr std::size_t kMinBlockRows = 16;
 
 // body(first row, one past the last row, worker) over blocks of kRowsPerTask rows.
 template <class Body>
@@ -73,18 +77,81 @@ class PositionCounter {
 
 }  // namespace
 
+namespace {
+
+// The rows of a call as bytes, in the workspace.
+kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& context) {
+  std::byte* memory =
+      context.workspace.bytes(kQuantized, kernels::int8_rows_bytes(call.rows, call.columns));
+  const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
+  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    context.int8.quantize(
+        {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
+        {.data = all.data + begin * all.stride,
+         .scales = all.scales + begin,
+         .zeros = all.zeros + begin,
+         .stride = all.stride});
+  });
+  return all;
+}
+
+}  // namespace
+
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call) {
-  kernels::gemm(context.kernels, context.pool,
-                {.a = call.x,
-                 .lda = call.x_stride == 0 ? linear.in() : call.x_stride,
-                 .b = &linear.weight,
+  const std::size_t in = linear.in(), out = linear.out();
+  const std::size_t x_stride = call.x_stride == 0 ? in : call.x_stride;
+  const std::size_t y_stride = call.y_stride == 0 ? out : call.y_stride;
+  if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&linear.weight)) {
+    kernels::gemm(context.kernels, context.pool,
+                  {.a = call.x,
+                   .lda = x_stride,
+                   .b = fp32,
+                   .bias = linear.bias.data(),
+                   .activation = call.activation,
+                   .residual = call.residual,
+                   .ldr = out,
+                   .c = call.y,
+                   .ldc = y_stride,
+                   .m = call.rows});
+    return;
+  }
+  kernels::gemm(context.int8, context.pool,
+                {.a = quantize({.x = call.x, .ldx = x_stride, .rows = call.rows, .columns = in}, context),
+                 .b = std::get_if<kernels::Int8Matrix>(&linear.weight),
                  .bias = linear.bias.data(),
                  .activation = call.activation,
                  .residual = call.residual,
-                 .ldr = linear.out(),
+                 .ldr = out,
                  .c = call.y,
-                 .ldc = call.y_stride == 0 ? linear.out() : call.y_stride,
+                 .ldc = y_stride,
                  .m = call.rows});
+}
+
+void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBody& body) {
+  const auto threads = static_cast<std::size_t>(context.pool.size());
+  if (context.workers.empty() || blocks.most == 0 || blocks.rows < threads * kMinBlockRows) {
+    body(context, {.begin = 0, .end = blocks.rows});
+    return;
+  }
+  // As many for each thread, so that all end together.
+  const std::size_t count = (blocks.rows + blocks.most * threads - 1) / (blocks.most * threads) * threads;
+  std::mutex mutex;
+  std::exception_ptr failure;
+  context.pool.parallel_for(count, [&](std::size_t block, int thread) noexcept {
+    Worker& worker = context.workers[static_cast<std::size_t>(thread)];
+    ForwardContext own{.kernels = context.kernels,
+                       .pool = worker.alone,
+                       .workspace = worker.workspace,
+                       .workers = {},
+                       .int8 = context.int8};
+    try {
+      body(own, {.begin = blocks.rows * block / count, .end = blocks.rows * (block + 1) / count});
+    } catch (...) {
+      const std::lock_guard guard(mutex);
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
 }
 
 void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
@@ -108,6 +175,10 @@ void Embedding::read_row(const kernels::Kernels& kernels, std::size_t row,
                          std::span<float> out) const noexcept {
   if (table.dtype == tensor::DType::kF16) {
     kernels.convert_half(table.data + row * out.size() * sizeof(std::uint16_t), out.data(), out.size());
+  } else if (scales.size() > 0) {
+    const auto* bytes = reinterpret_cast<const std::int8_t*>(table.data) + row * out.size();
+    const float scale = scales.data()[row];
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = scale * static_cast<float>(bytes[i]);
   } else {
     table.read_floats(row * out.size(), out);
   }

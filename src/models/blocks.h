@@ -4,7 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <variant>
 
 #include "models/qa_model.h"
 #include "tensor/view.h"
@@ -14,11 +16,16 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  kernels::PackedMatrix weight;  // [out, in]
-  tensor::Buffer<float> bias;    // [out]
+  std::variant<kernels::PackedMatrix, kernels::Int8Matrix> weight;  // [out, in]
+  tensor::Buffer<float> bias;                                       // [out]
 
-  std::size_t in() const noexcept { return weight.k; }
-  std::size_t out() const noexcept { return weight.n; }
+  bool is_int8() const noexcept { return std::holds_alternative<kernels::Int8Matrix>(weight); }
+  std::size_t in() const noexcept {
+    return std::visit([](const auto& w) { return w.k; }, weight);
+  }
+  std::size_t out() const noexcept {
+    return std::visit([](const auto& w) { return w.n; }, weight);
+  }
 };
 
 struct LinearCall {
@@ -30,6 +37,16 @@ struct LinearCall {
   std::size_t x_stride = 0, y_stride = 0;  // floats between rows; 0: in and out
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
+
+// Calls body(context, rows) for blocks of at most `most` of [0, rows), each on one thread with memory of its
+// own: a chain of products and norms over rows stays in that core's cache, and threads meet once instead of
+// after each. `most` = 0, or too few rows for that many threads: once for all rows, with `context` itself, so
+// that each product is cut by columns. Results do not depend on which. What body throws passes through.
+struct RowBlocks {
+  std::size_t rows, most;
+};
+using RowBody = std::function<void(ForwardContext& context, kernels::RowRange rows)>;
+void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBody& body);
 
 struct LayerNorm {
   tensor::Buffer<float> weight;  // [width]
@@ -56,7 +73,8 @@ void activate_gated(kernels::Activation activation, ForwardContext& context, con
 
 // A table that stays in the mapped file as it is stored; rows are converted when they are looked up.
 struct Embedding {
-  tensor::TensorView table;  // [rows, width]
+  tensor::TensorView table;      // [rows, width]
+  tensor::Buffer<float> scales;  // [rows] of a table of bytes, else empty
 
   void read_row(const kernels::Kernels& kernels, std::size_t row, std::span<float> out) const noexcept;
 };
@@ -82,6 +100,17 @@ void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
 void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out);
 
 // Slots of the workspace, one per buffer that lives at the same time as another.
-enum Slot : std::size_t { kHidden, kQkv, kContext, kNormed, kUp, kScratch, kHeadOut, kPositions, kNarrow };
+enum Slot : std::size_t {
+  kHidden,
+  kQkv,
+  kContext,
+  kNormed,
+  kUp,
+  kScratch,
+  kHeadOut,
+  kPositions,
+  kNarrow,
+  kQuantized
+};
 
 }  // namespace kvasir::models

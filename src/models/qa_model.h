@@ -7,19 +7,37 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/thread_pool.h"
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
 #include "tensor/ragged_batch.h"
 
 namespace kvasir::models {
 
+// What one thread has to itself: memory, and a pool without other threads, so that what runs on a pool also
+// runs within a task of another.
+struct Worker {
+  base::ThreadPool alone{1};
+  tensor::Workspace workspace;
+};
+
 // What one forward pass runs on. The model is shared and const; this is not.
 struct ForwardContext {
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
   tensor::Workspace& workspace;
+  std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
+  const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(kernels.isa);
+};
+
+// What the products of a model are computed in.
+enum class Precision {
+  kAuto,  // what each weight is stored as: int8 for bytes with scales, else fp32
+  kFp32,
+  kInt8,  // weights that are stored as floats are quantised at load
 };
 
 struct QaLogits {
@@ -46,10 +64,17 @@ class QaModel {
   virtual double multiply_adds(std::size_t tokens) const noexcept = 0;
 };
 
-// Reads config.json, finds the family in the registry, loads its weights from the folder (packed for
-// `kernels`, on the threads of `pool`). Throws kNotFound, kFormat, kUnsupported ("model_type gpt2 has no
+// "auto", "fp32", "int8". Throws kInvalidArgument for another name.
+Precision parse_precision(std::string_view name);
+
+struct LoadOptions {
+  const kernels::Kernels& kernels;  // weights are packed for these
+  base::ThreadPool& pool;           // on these threads
+  Precision precision = Precision::kAuto;
+};
+
+// Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound, kFormat, kUnsupported ("model_type gpt2 has no
 // question-answering head here; known: bert, distilbert, …").
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
-                                             const kernels::Kernels& kernels, base::ThreadPool& pool);
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder, const LoadOptions& options);
 
 }  // namespace kvasir::models

@@ -27,8 +27,15 @@ constexpr Family kFamilies[] = {
 
 }  // namespace
 
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
-                                             const kernels::Kernels& kernels, base::ThreadPool& pool) {
+Precision parse_precision(std::string_view name) {
+  if (name == "auto") return Precision::kAuto;
+  if (name == "fp32") return Precision::kFp32;
+  if (name == "int8") return Precision::kInt8;
+  throw Error(ErrorCode::kInvalidArgument,
+              "unknown precision \"" + std::string(name) + "\"; use auto, fp32 or int8");
+}
+
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder, const LoadOptions& options) {
   const std::filesystem::path path = folder / "config.json";
   const base::json::value document = base::parse_json_file(path);
   const ConfigReader config(base::JsonObject(document, path.string()));
@@ -36,7 +43,11 @@ std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder
   std::string known;
   for (const Family& family : kFamilies) {
     if (type == family.model_type) {
-      return family.load({.folder = folder, .config = config, .kernels = kernels, .pool = pool});
+      return family.load({.folder = folder,
+                          .config = config,
+                          .kernels = options.kernels,
+                          .pool = options.pool,
+                          .precision = options.precision});
     }
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }

@@ -16,6 +16,7 @@ struct LoadContext {
   const ConfigReader& config;  // of FOLDER/config.json
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
+  Precision precision;
 };
 
 std::unique_ptr<const QaModel> load_bert(const LoadContext& context);

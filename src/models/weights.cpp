@@ -17,6 +17,9 @@ constexpr std::size_t kJobElements = std::size_t{1} << 18;
 // Rows that are converted, checked and packed at once: one panel.
 constexpr std::size_t kGroupRows = kernels::kPanelColumns;
 constexpr std::size_t kNamesInWarning = 5;
+constexpr const char* kScaleSuffix = "_scale";  // behind the name of a weight that is stored as bytes
+// Heads have fewer outputs: as bytes they would gain nothing, and show their errors first.
+constexpr std::size_t kMinInt8Rows = 16;
 
 bool is_float(tensor::DType dtype) {
   using tensor::DType;
@@ -156,17 +159,34 @@ void WeightChecker::check(const std::string& name, Dims dims) {
     return;
   }
   const std::string where = stored->where();
-  if (!is_float(stored->view.dtype)) {
+  const bool bytes = stored->view.dtype == tensor::DType::kI8 && dims.size() == 2;
+  if (!bytes && !is_float(stored->view.dtype)) {
     throw Error(ErrorCode::kUnsupported, where + " is of type " + tensor::dtype_name(stored->view.dtype) +
-                                             "; weights must be F32, F16, BF16 or F64");
+                                             "; weights must be F32, F16, BF16 or F64, matrices also I8");
   }
   const bool equal = std::ranges::equal(
       stored->view.shape, dims, {}, [](std::int64_t size) { return size; },
       [](const Dim& dim) { return static_cast<std::int64_t>(dim.size); });
-  if (equal) return;
+  if (equal) {
+    if (bytes) check_scales(*stored, name, *dims.begin());
+    return;
+  }
   throw Error(ErrorCode::kFormat, where + " has shape " + tensor::shape_text(stored->view.shape) + ", but " +
                                       keys_of(dims) + " of config.json ask for " + shape_of(dims) +
                                       "; the two files do not belong together");
+}
+
+void WeightChecker::check_scales(const StoredTensor& weight, const std::string& name, const Dim& rows) {
+  const StoredTensor* scales = source_.find(name + kScaleSuffix);
+  if (scales == nullptr) {
+    throw Error(ErrorCode::kFormat, weight.where() + " is of type I8, and there is no tensor " + weight.name +
+                                        kScaleSuffix + " with its scales; use a file of kvasir quantize");
+  }
+  const tensor::Shape shape{static_cast<std::int64_t>(rows.size)};
+  if (scales->view.dtype == tensor::DType::kF32 && scales->view.shape == shape) return;
+  throw Error(ErrorCode::kFormat, scales->where() + " is " + tensor::dtype_name(scales->view.dtype) + " " +
+                                      tensor::shape_text(scales->view.shape) + "; the scales of " +
+                                      weight.name + " should be F32 " + tensor::shape_text(shape));
 }
 
 void WeightChecker::finish() const {
@@ -186,11 +206,31 @@ void WeightChecker::finish() const {
   throw Error(ErrorCode::kFormat, message);
 }
 
+WeightLoader::Stack WeightLoader::stack_of(const std::vector<std::string>& names, std::size_t part_rows,
+                                           std::size_t columns) {
+  Stack stack{.parts = {}, .part_rows = part_rows, .columns = columns};
+  for (const std::string& name : names) {
+    stack.parts.push_back(source_.find(name));
+    const bool bytes = stack.parts.back()->view.dtype == tensor::DType::kI8;
+    stack.scales.push_back(bytes ? source_.find(name + kScaleSuffix) : nullptr);
+  }
+  return stack;
+}
+
+bool WeightLoader::becomes_int8(const Stack& stack) const noexcept {
+  if (precision_ == Precision::kFp32) return false;
+  if (precision_ == Precision::kInt8) return stack.parts.size() * stack.part_rows >= kMinInt8Rows;
+  return std::ranges::find(stack.scales, nullptr) == stack.scales.end();
+}
+
 void WeightLoader::operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape) {
-  const StoredTensor* stored = source_.find(name + ".weight");
-  embedding.table = stored->view;
-  add_jobs({.parts = {stored}, .part_rows = shape.rows.size, .columns = shape.columns.size}, nullptr,
-           nullptr);
+  Stack stack = stack_of({name + ".weight"}, shape.rows.size, shape.columns.size);
+  embedding.table = stack.parts.front()->view;
+  if (stack.scales.front() != nullptr) {
+    embedding.scales = add_vectors({name + ".weight" + kScaleSuffix}, shape.rows.size);
+    return;  // there is nothing that bytes could not be
+  }
+  add_jobs(std::move(stack), {});
 }
 
 void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
@@ -205,10 +245,18 @@ void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Di
 
 void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& linear,
                               const MatrixShape& shape, Bias bias) {
-  Stack stack{.parts = {}, .part_rows = shape.rows.size, .columns = shape.columns.size};
-  for (const std::string& name : names) stack.parts.push_back(source_.find(name + ".weight"));
-  linear.weight = kernels::allocate_packed(shape.rows.size * names.size(), shape.columns.size);
-  add_jobs(std::move(stack), &linear.weight, nullptr);
+  std::vector<std::string> weights;
+  for (const std::string& name : names) weights.push_back(name + ".weight");
+  Stack stack = stack_of(weights, shape.rows.size, shape.columns.size);
+  const std::size_t rows = shape.rows.size * names.size();
+  if (becomes_int8(stack)) {
+    auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, shape.columns.size));
+    add_jobs(std::move(stack), {.int8 = &int8});
+  } else {
+    auto& fp32 =
+        linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, shape.columns.size));
+    add_jobs(std::move(stack), {.packed = &fp32});
+  }
 
   if (bias == Bias::kNo) return;
   std::vector<std::string> biases;
@@ -222,23 +270,21 @@ void WeightLoader::operator()(const std::string& name, Linear& linear, const Con
 }
 
 tensor::Buffer<float> WeightLoader::add_vectors(const std::vector<std::string>& names, std::size_t size) {
-  Stack stack{.parts = {}, .part_rows = size, .columns = 1};
-  for (const std::string& name : names) stack.parts.push_back(source_.find(name));
   tensor::Buffer<float> vector(size * names.size());
-  add_jobs(std::move(stack), nullptr, vector.data());
+  add_jobs(stack_of(names, size, 1), {.copy = vector.data()});
   return vector;
 }
 
-void WeightLoader::add_jobs(Stack stack, kernels::PackedMatrix* packed, float* copy) {
+void WeightLoader::add_jobs(Stack stack, const Target& target) {
   const std::size_t rows = stack.parts.size() * stack.part_rows;
   const std::size_t groups = std::max<std::size_t>(1, kJobElements / (stack.columns * kGroupRows));
   const std::size_t step = groups * kGroupRows;
   for (std::size_t row = 0; row < rows; row += step) {
     jobs_.push_back({.stack = stacks_.size(),
                      .rows = {.begin = row, .end = std::min(rows, row + step)},
-                     .packed = packed,
-                     .copy = copy,
-                     .bad = nullptr});
+                     .target = target,
+                     .fault = Fault::kNone,
+                     .culprit = nullptr});
   }
   stacks_.push_back(std::move(stack));
 }
@@ -246,32 +292,82 @@ void WeightLoader::add_jobs(Stack stack, kernels::PackedMatrix* packed, float* c
 void WeightLoader::run(base::ThreadPool& pool) {
   std::size_t widest = 0;
   for (const Stack& stack : stacks_) widest = std::max(widest, stack.columns);
-  const std::size_t scratch_size = widest * kGroupRows;
-  tensor::Buffer<float> scratch(scratch_size * static_cast<std::size_t>(pool.size()));
+  const auto threads = static_cast<std::size_t>(pool.size());
+  const std::size_t size = widest * kGroupRows;
+  tensor::Buffer<float> floats(size * threads), scales(kGroupRows * threads);
+  tensor::Buffer<std::int8_t> bytes(size * threads);
   pool.parallel_for(jobs_.size(), [&](std::size_t i, int worker) noexcept {
-    run_job(jobs_[i], scratch.data() + static_cast<std::size_t>(worker) * scratch_size);
+    const auto w = static_cast<std::size_t>(worker);
+    run_job(jobs_[i], {.floats = floats.data() + w * size,
+                       .bytes = bytes.data() + w * size,
+                       .scales = scales.data() + w * kGroupRows});
   });
   for (const Job& job : jobs_) {
-    if (job.bad == nullptr) continue;
-    throw Error(ErrorCode::kFormat,
-                job.bad->where() + " holds NaN or infinity; the file is damaged, or training diverged");
+    if (job.fault == Fault::kNone) continue;
+    const std::string what = job.fault == Fault::kNotFinite
+                                 ? " holds NaN or infinity; the file is damaged, or training diverged"
+                                 : " has bytes that add up to more than 128 with their neighbours, so that "
+                                   "products would overflow; quantise the model with kvasir quantize";
+    throw Error(ErrorCode::kFormat, job.culprit->where() + what);
   }
 }
 
-void WeightLoader::run_job(Job& job, float* scratch) const noexcept {
+void WeightLoader::run_job(Job& job, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
+  const bool as_bytes =
+      job.target.int8 != nullptr && std::ranges::find(stack.scales, nullptr) == stack.scales.end();
   for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
     const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
-    const std::size_t count = (group.end - group.begin) * stack.columns;
-    const float* values = floats(stack, group, scratch);
-    if (!kernels_.all_finite(values, count)) {
-      job.bad = culprit(stack, group, values);
-      return;
-    }
-    if (job.packed != nullptr) kernels_.pack_rows(values, group, *job.packed);
-    if (job.copy != nullptr) std::copy_n(values, count, job.copy + row * stack.columns);
+    if (!(as_bytes ? take_bytes(job, group, scratch) : take_floats(job, group, scratch))) return;
   }
   release(stack, job.rows);
+}
+
+// Rows that are stored as numbers, or as bytes that are not wanted. False: job has a fault.
+bool WeightLoader::take_floats(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
+  const Stack& stack = stacks_[job.stack];
+  const std::size_t count = rows.end - rows.begin;
+  const float* values = floats(stack, rows, scratch.floats);
+  if (!kernels_.all_finite(values, count * stack.columns)) {
+    job.fault = Fault::kNotFinite;
+    job.culprit = culprit(stack, rows, values);
+    return false;
+  }
+  const Target& target = job.target;
+  if (target.packed != nullptr) kernels_.pack_rows(values, rows, *target.packed);
+  if (target.copy != nullptr) std::copy_n(values, count * stack.columns, target.copy + rows.begin * stack.columns);
+  if (target.int8 != nullptr) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t at = i * stack.columns;
+      scratch.scales[i] = kernels::quantize_weights({values + at, stack.columns}, scratch.bytes + at);
+    }
+    kernels::pack_int8_rows(scratch.bytes, scratch.scales, rows, *target.int8);
+  }
+  return true;
+}
+
+// Rows that are stored as bytes.
+bool WeightLoader::take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
+  const Stack& stack = stacks_[job.stack];
+  for (std::size_t row = rows.begin; row < rows.end; ++row) {
+    const std::size_t part = row / stack.part_rows, within = row % stack.part_rows, i = row - rows.begin;
+    const auto* bytes = reinterpret_cast<const std::int8_t*>(stack.parts[part]->view.data);
+    std::copy_n(bytes + within * stack.columns, stack.columns, scratch.bytes + i * stack.columns);
+    if (!kernels::keeps_pair_rule({scratch.bytes + i * stack.columns, stack.columns})) {
+      job.fault = Fault::kPairRule;
+      job.culprit = stack.parts[part];
+      return false;
+    }
+    const tensor::TensorView& scales = stack.scales[part]->view;
+    scales.read_floats(within, {scratch.scales + i, 1});
+    if (!kernels_.all_finite(scratch.scales + i, 1)) {
+      job.fault = Fault::kNotFinite;
+      job.culprit = stack.scales[part];
+      return false;
+    }
+  }
+  kernels::pack_int8_rows(scratch.bytes, scratch.scales, rows, *job.target.int8);
+  return true;
 }
 
 const StoredTensor* WeightLoader::culprit(const Stack& stack, kernels::RowRange rows,
@@ -292,6 +388,18 @@ void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const B
   }
 }
 
+// Rows of a part from `first` on, read as whole numbers, become what they stand for.
+void WeightLoader::scale_rows(const Stack& stack, const StoredTensor& part, std::size_t first,
+                              std::span<float> values) noexcept {
+  const auto at = std::ranges::find(stack.parts, &part) - stack.parts.begin();
+  const tensor::TensorView& scales = stack.scales[static_cast<std::size_t>(at)]->view;
+  for (std::size_t row = 0; row * stack.columns < values.size(); ++row) {
+    float scale = 0;
+    scales.read_floats(first + row, {&scale, 1});
+    for (float& x : values.subspan(row * stack.columns, stack.columns)) x *= scale;
+  }
+}
+
 // The rows as floats: where they lie, if they are floats already and lie together, else converted.
 const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept {
   const float* in_place = nullptr;
@@ -307,6 +415,7 @@ const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, fl
       kernels_.convert_half(data, out, elements);
     } else {
       view.read_floats(first * stack.columns, {out, elements});
+      if (view.dtype == tensor::DType::kI8) scale_rows(stack, part, first, {out, elements});
     }
     out += elements;
   });

@@ -8,7 +8,8 @@
 //     v({"…query", "…key", "…value"}, layer.qkv, MatrixShape{hidden, hidden});     // each of the three
 //   }
 //
-// without the family's prefix ("bert.").
+// without the family's prefix ("bert."). Matrices may be stored as bytes, with a scale for each row: NAME.weight
+// is I8 then, and NAME.weight_scale F32 [rows] stands beside it (docs/int8.md).
 #pragma once
 
 #include <filesystem>
@@ -24,6 +25,7 @@
 #include "formats/checkpoint.h"
 #include "models/blocks.h"
 #include "models/config.h"
+#include "models/registry.h"
 
 namespace kvasir::models {
 
@@ -132,6 +134,8 @@ class WeightChecker {
   void finish() const;
 
  private:
+  void check_scales(const StoredTensor& weight, const std::string& name, const Dim& rows);
+
   WeightSource& source_;
   std::vector<std::string> missing_;
 };
@@ -139,7 +143,8 @@ class WeightChecker {
 // The visitor that fills weights: allocates when it visits, converts and packs in run().
 class WeightLoader {
  public:
-  WeightLoader(WeightSource& source, const kernels::Kernels& kernels) : source_(source), kernels_(kernels) {}
+  WeightLoader(WeightSource& source, const kernels::Kernels& kernels, Precision precision)
+      : source_(source), kernels_(kernels), precision_(precision) {}
 
   void operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape);
   void operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias = Bias::kYes);
@@ -147,8 +152,8 @@ class WeightLoader {
                   Bias bias = Bias::kYes);
   void operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape);
 
-  // Throws kFormat naming a tensor that holds NaN or infinity. Pages of the file that were packed are
-  // released as it goes, so that weights are in memory once.
+  // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that no product can take. Pages of the
+  // file that were packed are released as it goes, so that weights are in memory once.
   void run(base::ThreadPool& pool);
 
  private:
@@ -156,43 +161,62 @@ class WeightLoader {
   struct Stack {
     std::vector<const StoredTensor*> parts;
     std::size_t part_rows = 0, columns = 0;
+    std::vector<const StoredTensor*> scales = {};  // of each part, if they are bytes
   };
-  // Rows of a stack to be checked, and packed or copied.
+  // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
+  struct Target {
+    kernels::PackedMatrix* packed = nullptr;
+    kernels::Int8Matrix* int8 = nullptr;
+    float* copy = nullptr;
+  };
+  enum class Fault { kNone, kNotFinite, kPairRule };
   struct Job {
     std::size_t stack = 0;
     kernels::RowRange rows{};
-    kernels::PackedMatrix* packed = nullptr;
-    float* copy = nullptr;
-    const StoredTensor* bad = nullptr;  // result: has a value that is not finite
+    Target target;
+    Fault fault = Fault::kNone;  // result, of this tensor
+    const StoredTensor* culprit = nullptr;
+  };
+  // Memory of one thread for a group of rows.
+  struct Scratch {
+    float* floats;
+    std::int8_t* bytes;
+    float* scales;
   };
 
-  void add_jobs(Stack stack, kernels::PackedMatrix* packed, float* copy);
+  void add_jobs(Stack stack, const Target& target);
+  Stack stack_of(const std::vector<std::string>& names, std::size_t part_rows, std::size_t columns);
+  bool becomes_int8(const Stack& stack) const noexcept;
   // One vector of the named vectors, each of `size`, one after the other.
   tensor::Buffer<float> add_vectors(const std::vector<std::string>& names, std::size_t size);
-  void run_job(Job& job, float* scratch) const noexcept;
+  void run_job(Job& job, const Scratch& scratch) const noexcept;
+  bool take_floats(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
+  bool take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   const float* floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept;
   const StoredTensor* culprit(const Stack& stack, kernels::RowRange rows, const float* values) const noexcept;
+  static void scale_rows(const Stack& stack, const StoredTensor& part, std::size_t first,
+                         std::span<float> values) noexcept;
   void release(const Stack& stack, kernels::RowRange rows) const noexcept;
   template <class Body>
   static void for_parts(const Stack& stack, kernels::RowRange rows, const Body& body);
 
   WeightSource& source_;
   const kernels::Kernels& kernels_;
+  Precision precision_;
   std::vector<Stack> stacks_;
   std::vector<Job> jobs_;
 };
 
 // Checks, then loads. Throws kFormat and kUnsupported as the parts above.
 template <class Weights, class Config>
-void load_weights(Weights& weights, const Config& config, WeightSource& source,
-                  const kernels::Kernels& kernels, base::ThreadPool& pool) {
+void load_weights(Weights& weights, const Config& config, WeightSource& source, const LoadContext& load) {
   WeightChecker checker(source);
   const auto check = [&](const std::string& name, Dims dims) { checker.check(name, dims); };
   visit(weights, config, TensorVisitor<decltype(check)>(check));
   checker.finish();
-  WeightLoader loader(source, kernels);
+  WeightLoader loader(source, load.kernels, load.precision);
   visit(weights, config, loader);
-  loader.run(pool);
+  loader.run(load.pool);
   source.warn_about_unused();
 }
 

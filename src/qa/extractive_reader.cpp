@@ -28,6 +28,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   runtime::EngineOptions engine_options;
   engine_options.threads = options.threads;
   if (!options.isa.empty()) engine_options.isa = base::parse_isa(options.isa);
+  engine_options.precision = models::parse_precision(options.precision);
 
   // The small files first: what is wrong with them should not wait for the weights.
   qa::Calibration calibration = qa::load_calibration(folder);

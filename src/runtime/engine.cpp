@@ -115,17 +115,22 @@ struct Engine::Impl {
   std::size_t batch_tokens;
   std::unique_ptr<const models::QaModel> model;
 
-  FairMutex turn;  // guards the workspace: one batch at a time
+  FairMutex turn;  // guards the memory below: one batch at a time
   tensor::Workspace workspace;
+  std::unique_ptr<models::Worker[]> workers;
 
   explicit Impl(const EngineOptions& options)
       : kernels(kernels::kernels_for(options.isa)),
         pool(options.threads == 0 ? base::usable_cores() : options.threads),
-        batch_tokens(std::min(options.batch_tokens, kMaxBatchTokens)) {}
+        batch_tokens(std::min(options.batch_tokens, kMaxBatchTokens)),
+        workers(std::make_unique<models::Worker[]>(static_cast<std::size_t>(pool.size()))) {}
 
   void run(Batch& batch) {
     const std::lock_guard guard(turn);
-    models::ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
+    models::ForwardContext context{.kernels = kernels,
+                                   .pool = pool,
+                                   .workspace = workspace,
+                                   .workers = {workers.get(), static_cast<std::size_t>(pool.size())}};
     model->qa_logits(batch.view(), context, {.start = batch.start, .end = batch.end});
   }
 };
@@ -137,7 +142,8 @@ Engine::~Engine() = default;
 
 Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
   auto impl = std::make_unique<Impl>(options);
-  impl->model = models::load_qa_model(folder, impl->kernels, impl->pool);
+  impl->model = models::load_qa_model(
+      folder, {.kernels = impl->kernels, .pool = impl->pool, .precision = options.precision});
   return Engine(std::move(impl));
 }
 

@@ -18,6 +18,7 @@ namespace kvasir::runtime {
 struct EngineOptions {
   int threads = 0;  // 0 = base::usable_cores()
   base::Isa isa = base::best_isa();
+  models::Precision precision = models::Precision::kAuto;
   // Tokens per ragged batch: enough rows to keep the matrix products busy, few enough that the activations
   // stay in cache.
   std::size_t batch_tokens = 1024;

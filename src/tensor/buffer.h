@@ -46,6 +46,9 @@ class Workspace {
   // At least `size` floats, 64-byte aligned, contents undefined; invalidates what the same slot returned
   // before.
   float* floats(std::size_t slot, std::size_t size);
+  std::byte* bytes(std::size_t slot, std::size_t size) {
+    return reinterpret_cast<std::byte*>(floats(slot, (size + sizeof(float) - 1) / sizeof(float)));
+  }
 
  private:
   static constexpr std::size_t kSlots = 12;

@@ -47,6 +47,8 @@ void TensorView::read_floats(std::size_t first, std::span<float> out) const noex
       return convert<std::uint16_t>(from, out, half_to_float);
     case DType::kBF16:
       return convert<std::uint16_t>(from, out, bfloat16_to_float);
+    case DType::kI8:
+      return convert<std::int8_t>(from, out, [](std::int8_t x) { return static_cast<float>(x); });
     default:
       assert(!"read_floats: not a floating-point tensor");
   }

@@ -33,7 +33,7 @@ std::vector<Window> run(const std::filesystem::path& folder, std::vector<Window>
   const kernels::Kernels& kernels = kernels::kernels_for(tests::test_isa());
   base::ThreadPool pool(2);
   tensor::Workspace workspace;
-  const auto model = load_qa_model(folder, kernels, pool);
+  const auto model = load_qa_model(folder, {.kernels = kernels, .pool = pool});
   for (Window& window : windows) {
     const std::int32_t cu_seqlens[] = {0, static_cast<std::int32_t>(window.input_ids.size())};
     const tensor::RaggedBatch batch{.input_ids = window.input_ids,

@@ -94,7 +94,7 @@ TEST(LargeModel, LoadsAndRuns) {
   }
   base::ThreadPool pool(2);
   const kernels::Kernels& kernels = kernels::kernels_for(tests::test_isa());
-  const auto model = load_qa_model(folder.path(), kernels, pool);
+  const auto model = load_qa_model(folder.path(), {.kernels = kernels, .pool = pool});
   EXPECT_EQ(model->parameters(), parameters);
   EXPECT_GT(parameters, 330'000'000u);
 

@@ -24,7 +24,7 @@ using tests::TemporaryFolder;
 std::string load_error(const std::filesystem::path& folder) {
   base::ThreadPool pool(2);
   try {
-    load_qa_model(folder, kernels::kernels_for(tests::test_isa()), pool);
+    load_qa_model(folder, {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool});
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
     return std::string(error_code_name(error.code())) + ": " + error.what();

@@ -19,7 +19,7 @@ struct Loaded {
   tensor::Workspace workspace;
   std::unique_ptr<const QaModel> model;
 
-  explicit Loaded(const std::filesystem::path& folder) : model(load_qa_model(folder, kernels, pool)) {}
+  explicit Loaded(const std::filesystem::path& folder) : model(load_qa_model(folder, {.kernels = kernels, .pool = pool})) {}
 
   // Runs one window; the token types only if the model has them.
   Window run(const Window& window) {

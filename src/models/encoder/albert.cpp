@@ -86,7 +86,7 @@ class Albert final : public QaModel {
     for (std::size_t g = 0; g < config_.num_hidden_groups; ++g) {
       weights_.albert_layer_groups.emplace_back(config_.inner_group_num);
     }
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

@@ -166,7 +166,7 @@ class DebertaV2 final : public QaModel {
     visit(config_, load.config);
     check(load.config);
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
     if (config_.relative_attention) project_distances(load);
   }
 

@@ -66,7 +66,7 @@ class DistilBert final : public QaModel {
     visit(config_, load.config);
     check_heads(load.config, {"dim", config_.dim}, {"n_heads", config_.n_heads});
     weights_.layers.resize(config_.n_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

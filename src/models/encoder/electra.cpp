@@ -72,7 +72,7 @@ class Electra final : public QaModel {
     check_heads(load.config, {"hidden_size", config_.hidden_size},
                 {"num_attention_heads", config_.num_attention_heads});
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

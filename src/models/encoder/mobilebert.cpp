@@ -122,7 +122,7 @@ class MobileBert final : public QaModel {
                 {"num_attention_heads", config_.num_attention_heads});
     weights_.layers.resize(config_.num_hidden_layers);
     for (MobileBertLayer& layer : weights_.layers) layer.ffn.resize(config_.num_feedforward_networks);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

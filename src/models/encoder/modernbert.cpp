@@ -143,7 +143,7 @@ class ModernBert final : public QaModel {
     check_heads(load.config, {"hidden_size", config_.hidden_size},
                 {"twice num_attention_heads", 2 * config_.num_attention_heads});  // rotary: pairs
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

@@ -125,7 +125,7 @@ class MPNet final : public QaModel {
     check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
                    kPadTokenId + 2);
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {

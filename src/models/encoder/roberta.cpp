@@ -70,7 +70,7 @@ class Roberta final : public QaModel {
     check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
                    static_cast<std::size_t>(config_.pad_token_id) + 2);
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load.kernels, load.pool);
+    load_weights(weights_, config_, source_, load);
   }
 
   void qa_logits(const tensor::RaggedBatch& given, ForwardContext& context, QaLogits out) const override {
