@@ -83,6 +83,7 @@ void set_up(CLI::App& app, Program& program) {
   add_pull(app, program);
   add_list(app, program);
   add_show(app, program);
+  add_quantize(app, program);
   add_rm(app, program);
   for (CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
     command->group("Commands");

@@ -101,6 +101,8 @@ bool has_vnni() noexcept;
 // smallest that keeps all |q| <= 127, the rule for pairs, and few steps wide (at most one in eight of a
 // panel).
 float quantize_weights(std::span<const float> row, std::int8_t* q) noexcept;
+// The same for a table, whose rows are not multiplied: without the rules, so a little closer.
+float quantize_table_row(std::span<const float> row, std::int8_t* q) noexcept;
 // Whether a row of bytes keeps the rule for pairs and has no -128.
 bool keeps_pair_rule(std::span<const std::int8_t> row) noexcept;
 

@@ -1,7 +1,7 @@
 // Weights as bytes: how they are rounded, and how they lie.
 #include <algorithm>
-#include <cassert>
 #include <array>
+#include <cassert>
 #include <cmath>
 #include <vector>
 
@@ -63,23 +63,30 @@ void round_to(std::span<const float> row, float scale, std::int8_t* q) noexcept 
 
 }  // namespace
 
-float quantize_weights(std::span<const float> row, std::int8_t* q) noexcept {
+float quantize_table_row(std::span<const float> row, std::int8_t* q) noexcept {
   float largest = 0;
   for (const float w : row) largest = std::max(largest, std::abs(w));
-  float scale = largest / 127;
+  const float scale = largest / 127;
   // Zeros, and what is too small for a scale that is a normal number.
   if (!(scale > 1e-37F)) {
     std::fill_n(q, row.size(), std::int8_t{0});
     return 0;
   }
+  round_to(row, scale, q);
+  return scale;
+}
+
+float quantize_weights(std::span<const float> row, std::int8_t* q) noexcept {
+  float scale = quantize_table_row(row, q);
+  if (scale == 0) return 0;
   while (true) {
-    round_to(row, scale, q);
     const float pair =
         static_cast<float>(largest_pair_sum({q, row.size()})) / static_cast<float>(kMaxPairSum);
     const float excess = std::max(pair, excess_of_lanes({q, row.size()}));
     if (excess <= 1) return scale;
     // At least a little more each time, since rounding may undo what a small factor does.
     scale *= std::max(1.001F, excess * 0.999F);
+    round_to(row, scale, q);
   }
 }
 

@@ -81,8 +81,7 @@ namespace {
 
 // The rows of a call as bytes, in the workspace.
 kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& context) {
-  std::byte* memory =
-      context.workspace.bytes(kQuantized, kernels::int8_rows_bytes(call.rows, call.columns));
+  std::byte* memory = context.workspace.bytes(kQuantized, kernels::int8_rows_bytes(call.rows, call.columns));
   const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.int8.quantize(
@@ -101,6 +100,7 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
   const std::size_t in = linear.in(), out = linear.out();
   const std::size_t x_stride = call.x_stride == 0 ? in : call.x_stride;
   const std::size_t y_stride = call.y_stride == 0 ? out : call.y_stride;
+  if (context.observer != nullptr) context.observer->observe(linear, call);
   if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&linear.weight)) {
     kernels::gemm(context.kernels, context.pool,
                   {.a = call.x,

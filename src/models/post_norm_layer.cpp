@@ -6,8 +6,8 @@ namespace kvasir::models {
 
 namespace {
 
-// What a block of rows has between the products, at most: 288 KiB, what is left of a small L2 (512 KiB) beside
-// the panels of weights that stream through it.
+// What a block of rows has between the products, at most: 288 KiB, what is left of a small L2 (512 KiB)
+// beside the panels of weights that stream through it.
 constexpr std::size_t kBlockBytes = std::size_t{288} << 10;
 constexpr std::size_t kTileRows = 12;  // blocks are whole tiles of the widest kernels
 

@@ -17,6 +17,20 @@
 
 namespace kvasir::models {
 
+struct Inventory;
+struct Linear;
+struct LinearCall;
+
+// Sees the products of a forward pass before they are computed; see ForwardContext::observer.
+class LinearObserver {
+ public:
+  LinearObserver() = default;
+  LinearObserver(const LinearObserver&) = delete;
+  LinearObserver& operator=(const LinearObserver&) = delete;
+  virtual ~LinearObserver() = default;
+  virtual void observe(const Linear& linear, const LinearCall& call) = 0;
+};
+
 // What one thread has to itself: memory, and a pool without other threads, so that what runs on a pool also
 // runs within a task of another.
 struct Worker {
@@ -31,6 +45,7 @@ struct ForwardContext {
   tensor::Workspace& workspace;
   std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
   const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(kernels.isa);
+  LinearObserver* observer = nullptr;  // called on the calling thread, if no row blocks run on workers
 };
 
 // What the products of a model are computed in.
@@ -71,10 +86,11 @@ struct LoadOptions {
   const kernels::Kernels& kernels;  // weights are packed for these
   base::ThreadPool& pool;           // on these threads
   Precision precision = Precision::kAuto;
+  Inventory* inventory = nullptr;  // filled with what was loaded (models/inventory.h)
 };
 
-// Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound, kFormat, kUnsupported ("model_type gpt2 has no
-// question-answering head here; known: bert, distilbert, …").
+// Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
+// kFormat, kUnsupported ("model_type gpt2 has no question-answering head here; known: bert, distilbert, …").
 std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder, const LoadOptions& options);
 
 }  // namespace kvasir::models

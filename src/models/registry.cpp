@@ -35,7 +35,8 @@ Precision parse_precision(std::string_view name) {
               "unknown precision \"" + std::string(name) + "\"; use auto, fp32 or int8");
 }
 
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder, const LoadOptions& options) {
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
+                                             const LoadOptions& options) {
   const std::filesystem::path path = folder / "config.json";
   const base::json::value document = base::parse_json_file(path);
   const ConfigReader config(base::JsonObject(document, path.string()));
@@ -47,7 +48,8 @@ std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder
                           .config = config,
                           .kernels = options.kernels,
                           .pool = options.pool,
-                          .precision = options.precision});
+                          .precision = options.precision,
+                          .inventory = options.inventory});
     }
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }

@@ -17,6 +17,7 @@ struct LoadContext {
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
   Precision precision;
+  Inventory* inventory;  // filled after loading, or null
 };
 
 std::unique_ptr<const QaModel> load_bert(const LoadContext& context);

@@ -233,6 +233,23 @@ void WeightLoader::operator()(const std::string& name, Embedding& embedding, con
   add_jobs(std::move(stack), {});
 }
 
+bool can_be_int8(const Linear& linear) noexcept {
+  return linear.out() >= kMinInt8Rows;
+}
+
+void InventoryTaker::add(Inventory::Kind kind, const std::string& name, const Linear* linear) {
+  const StoredTensor& stored = *source_.find(name);
+  Inventory::Entry entry{.kind = kind, .name = stored.name, .view = stored.view, .linear = linear};
+  // Names of other times and programs become those of today.
+  std::string_view plain = stored.name;
+  while (!source_.prefix().empty() && plain.starts_with(source_.prefix())) {
+    plain.remove_prefix(source_.prefix().size());
+  }
+  if (plain != name) entry.name = name;
+  if (stored.view.dtype == tensor::DType::kI8) entry.scales = source_.find(name + kScaleSuffix)->view;
+  inventory_.entries.push_back(std::move(entry));
+}
+
 void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
   norm.weight = add_vectors({name + ".weight"}, width.size);
   if (bias == Bias::kYes) {
@@ -335,7 +352,8 @@ bool WeightLoader::take_floats(Job& job, kernels::RowRange rows, const Scratch& 
   }
   const Target& target = job.target;
   if (target.packed != nullptr) kernels_.pack_rows(values, rows, *target.packed);
-  if (target.copy != nullptr) std::copy_n(values, count * stack.columns, target.copy + rows.begin * stack.columns);
+  if (target.copy != nullptr)
+    std::copy_n(values, count * stack.columns, target.copy + rows.begin * stack.columns);
   if (target.int8 != nullptr) {
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t at = i * stack.columns;

@@ -8,8 +8,8 @@
 //     v({"…query", "…key", "…value"}, layer.qkv, MatrixShape{hidden, hidden});     // each of the three
 //   }
 //
-// without the family's prefix ("bert."). Matrices may be stored as bytes, with a scale for each row: NAME.weight
-// is I8 then, and NAME.weight_scale F32 [rows] stands beside it (docs/int8.md).
+// without the family's prefix ("bert."). Matrices may be stored as bytes, with a scale for each row:
+// NAME.weight is I8 then, and NAME.weight_scale F32 [rows] stands beside it (docs/int8.md).
 #pragma once
 
 #include <filesystem>
@@ -25,6 +25,7 @@
 #include "formats/checkpoint.h"
 #include "models/blocks.h"
 #include "models/config.h"
+#include "models/inventory.h"
 #include "models/registry.h"
 
 namespace kvasir::models {
@@ -152,8 +153,8 @@ class WeightLoader {
                   Bias bias = Bias::kYes);
   void operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape);
 
-  // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that no product can take. Pages of the
-  // file that were packed are released as it goes, so that weights are in memory once.
+  // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that no product can take. Pages of
+  // the file that were packed are released as it goes, so that weights are in memory once.
   void run(base::ThreadPool& pool);
 
  private:
@@ -207,6 +208,37 @@ class WeightLoader {
   std::vector<Job> jobs_;
 };
 
+// The visitor that lists what was loaded.
+class InventoryTaker {
+ public:
+  InventoryTaker(WeightSource& source, Inventory& inventory) : source_(source), inventory_(inventory) {}
+
+  void operator()(const std::string& name, const Embedding&, const MatrixShape&) {
+    add(Inventory::Kind::kTable, name + ".weight");
+  }
+  void operator()(const std::string& name, const LayerNorm&, const Dim&, Bias bias = Bias::kYes) {
+    add(Inventory::Kind::kOther, name + ".weight");
+    if (bias == Bias::kYes) add(Inventory::Kind::kOther, name + ".bias");
+  }
+  void operator()(std::initializer_list<std::string> names, const Linear& linear, const MatrixShape&,
+                  Bias bias = Bias::kYes) {
+    for (const std::string& name : names) {
+      add(Inventory::Kind::kMatrix, name + ".weight", &linear);
+      if (bias == Bias::kYes) add(Inventory::Kind::kOther, name + ".bias");
+    }
+  }
+  void operator()(const std::string& name, const Linear&, const ConvolutionShape&) {
+    add(Inventory::Kind::kOther, name + ".weight");
+    add(Inventory::Kind::kOther, name + ".bias");
+  }
+
+ private:
+  void add(Inventory::Kind kind, const std::string& name, const Linear* linear = nullptr);
+
+  WeightSource& source_;
+  Inventory& inventory_;
+};
+
 // Checks, then loads. Throws kFormat and kUnsupported as the parts above.
 template <class Weights, class Config>
 void load_weights(Weights& weights, const Config& config, WeightSource& source, const LoadContext& load) {
@@ -217,6 +249,7 @@ void load_weights(Weights& weights, const Config& config, WeightSource& source, 
   WeightLoader loader(source, load.kernels, load.precision);
   visit(weights, config, loader);
   loader.run(load.pool);
+  if (load.inventory != nullptr) visit(weights, config, InventoryTaker(source, *load.inventory));
   source.warn_about_unused();
 }
 

@@ -25,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::ofstream(folder / "config.json", std::ios::binary)
       .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   try {
-    const auto model = models::load_qa_model(folder.path(), {.kernels = kernels::kernels_for(base::best_isa()), .pool = pool});
+    const auto model = models::load_qa_model(
+        folder.path(), {.kernels = kernels::kernels_for(base::best_isa()), .pool = pool});
     if (model->parameters() == 0) __builtin_trap();
   } catch (const Error& error) {
     if (std::string_view(error.what()).find('\n') != std::string_view::npos) __builtin_trap();

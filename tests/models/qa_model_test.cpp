@@ -19,7 +19,8 @@ struct Loaded {
   tensor::Workspace workspace;
   std::unique_ptr<const QaModel> model;
 
-  explicit Loaded(const std::filesystem::path& folder) : model(load_qa_model(folder, {.kernels = kernels, .pool = pool})) {}
+  explicit Loaded(const std::filesystem::path& folder)
+      : model(load_qa_model(folder, {.kernels = kernels, .pool = pool})) {}
 
   // Runs one window; the token types only if the model has them.
   Window run(const Window& window) {
