@@ -76,7 +76,8 @@ void run(const Table& kernels, base::ThreadPool& pool, const Call& call, const S
 
 void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) {
   assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
-  assert(call.lda >= call.b->k && call.ldc >= call.b->n);
+  assert(call.lda >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
+  assert(call.c_block % kPanelColumns == 0);
   if (call.m == 0) return;
   run(kernels, pool, call,
       {.m = call.m,
@@ -88,7 +89,8 @@ void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) 
 
 void gemm(const Int8Kernels& kernels, base::ThreadPool& pool, const Int8GemmCall& call) {
   assert(call.a.data != nullptr && call.b != nullptr && call.c != nullptr);
-  assert(call.a.stride >= call.b->k && call.ldc >= call.b->n);
+  assert(call.a.stride >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
+  assert(call.c_block % kPanelColumns == 0);
   if (call.m == 0) return;
   run(kernels, pool, call,
       {.m = call.m, .k = call.b->k, .panels = call.b->panels(), .row_bytes = call.a.stride, .speed = 4});

@@ -78,7 +78,12 @@ struct Int8GemmCall {
   std::size_t ldr = 0;
   float* c = nullptr;
   std::size_t ldc = 0;
+  std::size_t c_block = 0, c_block_stride = 0;
   std::size_t m = 0;
+
+  float* c_column(std::size_t j) const noexcept {
+    return c + (c_block == 0 ? j : j / c_block * c_block_stride + j % c_block);
+  }
 };
 
 // What an instruction set does with bytes; see Kernels.

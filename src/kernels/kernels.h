@@ -56,7 +56,14 @@ struct GemmCall {
   std::size_t ldr = 0;
   float* c = nullptr;  // [m, n], rows ldc floats apart; does not overlap a
   std::size_t ldc = 0;
+  // Columns in blocks of so many, a multiple of kPanelColumns, each a matrix [m, c_block] of its own, so many
+  // floats apart; 0: all in one.
+  std::size_t c_block = 0, c_block_stride = 0;
   std::size_t m = 0;
+
+  float* c_column(std::size_t j) const noexcept {
+    return c + (c_block == 0 ? j : j / c_block * c_block_stride + j % c_block);
+  }
 };
 
 inline constexpr std::size_t kNoPanel = std::size_t{1} << 62;  // past the last of any matrix

@@ -112,6 +112,8 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
                    .ldr = out,
                    .c = call.y,
                    .ldc = y_stride,
+                   .c_block = call.y_block,
+                   .c_block_stride = call.y_block_stride,
                    .m = call.rows});
     return;
   }
@@ -124,6 +126,8 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
                  .ldr = out,
                  .c = call.y,
                  .ldc = y_stride,
+                 .c_block = call.y_block,
+                 .c_block_stride = call.y_block_stride,
                  .m = call.rows});
 }
 

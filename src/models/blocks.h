@@ -35,6 +35,8 @@ struct LinearCall {
   kernels::Activation activation = kernels::Activation::kNone;
   const float* residual = nullptr;         // [rows, out], added after the activation; may be y
   std::size_t x_stride = 0, y_stride = 0;  // floats between rows; 0: in and out
+  // As kernels::GemmCall::c_block: y is several matrices [rows, y_block], one behind the other.
+  std::size_t y_block = 0, y_block_stride = 0;
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
 

@@ -60,14 +60,13 @@ ScoreBias::Rows DisentangledBias::rows(const AttentionTask& task, const Attentio
   const std::size_t first = task.query_offset(), last = first + task.queries - 1;
   const auto lowest = std::size_t{rows_.of_query(first)[task.keys - 1]};
   const auto highest = std::size_t{rows_.of_query(last)[0]};
-  const std::size_t head_dim = (distances_.keys.empty() ? distances_.queries : distances_.keys)[task.head].k;
-  const float* q = buffers.qkv + task.query_begin * 3 * buffers.width + task.head * head_dim;
-  const float* k = buffers.qkv + task.key_begin * 3 * buffers.width + task.head * head_dim + buffers.width;
+  const float* q = buffers.query(task.query_begin, task.head);
+  const float* k = buffers.key(task.key_begin, task.head);
 
   // The products of some rows of q or k with those distances of the table that occur.
   const auto multiply = [&](const kernels::PackedMatrix& table, const float* a, std::size_t count, float* c) {
     kernels_.gemm_block(
-        {.a = a, .lda = 3 * buffers.width, .b = &table, .c = c, .ldc = product_stride(table), .m = count},
+        {.a = a, .lda = buffers.stride(), .b = &table, .c = c, .ldc = product_stride(table), .m = count},
         {.row_begin = 0,
          .row_end = count,
          .panel_begin = lowest / kernels::kPanelColumns,

@@ -43,11 +43,19 @@ void forward(const PostNormLayer& layer, const PostNormOptions& options, const A
   const std::span<float> attended(context.workspace.floats(kContext, x.size()), x.size());
   const RowBlocks blocks = blocks_of(layer, rows);
 
+  AttentionBuffers buffers{
+      .qkv = qkv, .out = attended.data(), .width = width, .head_dim = width / plan.heads()};
+  if (buffers.head_dim % kernels::kPanelColumns == 0) buffers.tokens_by_head = rows;
   in_row_blocks(context, blocks, [&](ForwardContext& own, kernels::RowRange r) {
-    forward(layer.qkv, own,
-            {.x = x.data() + r.begin * width, .y = qkv + r.begin * 3 * width, .rows = r.end - r.begin});
+    LinearCall call{.x = x.data() + r.begin * width, .rows = r.end - r.begin, .y_stride = buffers.stride()};
+    call.y = qkv + r.begin * call.y_stride;
+    if (buffers.tokens_by_head > 0) {
+      call.y_block = buffers.head_dim;
+      call.y_block_stride = rows * buffers.head_dim;
+    }
+    forward(layer.qkv, own, call);
   });
-  attend(plan, options.attention, context, {.qkv = qkv, .out = attended.data(), .width = width});
+  attend(plan, options.attention, context, buffers);
   in_row_blocks(context, blocks, [&](ForwardContext& own, kernels::RowRange r) {
     const std::size_t first = r.begin * width, count = (r.end - r.begin) * width;
     project_and_feed(layer, options, own, attended.subspan(first, count), x.subspan(first, count));

@@ -87,7 +87,7 @@ std::size_t longest(const tensor::RaggedBatch& batch) noexcept {
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
             const AttentionBuffers& buffers) {
   const std::size_t width = buffers.width;
-  const std::size_t head_dim = width / plan.heads();
+  const std::size_t head_dim = buffers.head_dim;
   std::size_t kernel_size = 0, bias_size = 0;
   for (const AttentionTask& t : plan.tasks()) {
     kernel_size = std::max(kernel_size, context.kernels.attention_scratch(t.queries, t.keys, head_dim));
@@ -101,16 +101,14 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
   context.pool.parallel_for(plan.tasks().size(), [&](std::size_t i, int worker) noexcept {
     const AttentionTask& task = plan.tasks()[i];
     float* own = scratch + static_cast<std::size_t>(worker) * thread_size;
-    const std::size_t column = task.head * head_dim;
-    const float* keys = buffers.qkv + task.key_begin * 3 * width + column;
     ScoreBias::Rows bias{.data = nullptr, .stride = 0};
     if (options.bias != nullptr && !task.uniform) bias = options.bias->rows(task, buffers, own + bias_offset);
-    context.kernels.attention({.q = buffers.qkv + task.query_begin * 3 * width + column,
-                               .k = keys + width,
-                               .v = keys + 2 * width,
-                               .out = buffers.out + task.query_begin * width + column,
-                               .q_stride = 3 * width,
-                               .kv_stride = 3 * width,
+    context.kernels.attention({.q = buffers.query(task.query_begin, task.head),
+                               .k = buffers.key(task.key_begin, task.head),
+                               .v = buffers.value(task.key_begin, task.head),
+                               .out = buffers.out + task.query_begin * width + task.head * head_dim,
+                               .q_stride = buffers.stride(),
+                               .kv_stride = buffers.stride(),
                                .out_stride = width,
                                .queries = task.queries,
                                .keys = task.keys,

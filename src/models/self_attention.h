@@ -48,9 +48,24 @@ class AttentionPlan {
 };
 
 struct AttentionBuffers {
-  const float* qkv = nullptr;  // [tokens, 3, heads, head_dim]
+  const float* qkv = nullptr;  // [tokens, 3, heads, head_dim], or by heads: [3, heads, tokens, head_dim]
   float* out = nullptr;        // [tokens, heads, head_dim]
   std::size_t width = 0;       // heads · head_dim
+  std::size_t head_dim = 0;
+  // Of the batch, if qkv lies by heads: then what one head reads lies side by side. (A whole hidden state
+  // apart, it is fetched from L3 cache line by cache line.) 0: it does not.
+  std::size_t tokens_by_head = 0;
+
+  std::size_t stride() const noexcept { return tokens_by_head > 0 ? head_dim : 3 * width; }
+  const float* query(std::size_t token, std::size_t head) const noexcept { return at(0, token, head); }
+  const float* key(std::size_t token, std::size_t head) const noexcept { return at(1, token, head); }
+  const float* value(std::size_t token, std::size_t head) const noexcept { return at(2, token, head); }
+
+ private:
+  const float* at(std::size_t part, std::size_t token, std::size_t head) const noexcept {
+    const std::size_t column = part * width + head * head_dim;
+    return qkv + (tokens_by_head > 0 ? column * tokens_by_head : column) + token * stride();
+  }
 };
 
 // What a family adds to the scores: relative positions.

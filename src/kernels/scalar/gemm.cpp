@@ -37,7 +37,7 @@ void finish(const GemmCall& call, std::size_t row, std::size_t column, float* su
   if (call.residual != nullptr) {
     for (std::size_t j = 0; j < columns; ++j) sums[j] += call.residual[row * call.ldr + column + j];
   }
-  std::copy_n(sums, columns, call.c + row * call.ldc + column);
+  std::copy_n(sums, columns, call.c_column(column) + row * call.ldc);
 }
 
 }  // namespace

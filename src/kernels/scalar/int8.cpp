@@ -28,7 +28,7 @@ Sums sum_panel(const Int8GemmCall& call, std::size_t row, std::size_t panel) noe
 void finish(const Int8GemmCall& call, std::size_t row, std::size_t panel, const Sums& sums) noexcept {
   const std::size_t first = panel * kPanelColumns;
   const std::size_t columns = std::min(kPanelColumns, call.b->n - first);
-  float* c = call.c + row * call.ldc + first;
+  float* c = call.c_column(first) + row * call.ldc;
   std::array<float, kPanelColumns> x{};
   for (std::size_t j = 0; j < columns; ++j) {
     // Fused as the vector kernels do, to the last bit.

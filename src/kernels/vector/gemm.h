@@ -66,13 +66,14 @@ struct Gemm {
         const std::size_t column = first + j;
         const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);
         const auto value = Product::values(call, column);
+        float* c = call.c_column(column);
         for (std::size_t r = 0; r < place.rows; ++r) {
           const std::size_t row = place.row + r;
           typename S::Vec x = activation(value(row, sums + r * width + j, bias));
           if (call.residual != nullptr) {
             x = S::add(x, load<S>(call.residual + row * call.ldr + column, lanes));
           }
-          store<S>(call.c + row * call.ldc + column, x, lanes);
+          store<S>(c + row * call.ldc, x, lanes);
         }
       });
     });
