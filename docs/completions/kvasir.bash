@@ -11,6 +11,7 @@ _kvasir() {
     --metric) words='v1.1 v2.0' ;;
     --isa) words='scalar avx2 avx512' ;;
     --precision) words='auto fp32 int8' ;;
+    --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
     --model | -m)
       compopt -o filenames
@@ -19,7 +20,7 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask eval tokenize logits bench pull list show rm help --version $help"
+    words="ask eval tokenize logits bench pull list show quantize rm help --version $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
@@ -37,6 +38,7 @@ _kvasir() {
       bench) words="--json $model $threads $help" ;;
       pull) words="--revision --quiet $help" ;;
       list | show) words="--json $help" ;;
+      quantize) words="--out -o --store --text --max-error --json $model $threads $help" ;;
       rm) words="$help" ;;
     esac
   fi
