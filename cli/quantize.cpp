@@ -23,16 +23,16 @@ namespace {
 constexpr const char* kFooter =
     R"(OUT becomes a model folder like any other: ask, eval and the library compute it
 with bytes, unless told otherwise with --precision. It takes a quarter of the
-memory of fp32, and loads and answers several times as fast.
+memory of fp32 and answers several times as fast.
 
-Each matrix is tried on a text first. Where its outputs would be off by more than
---max-error (root mean squares, as a share of their size), it stays in fp16 and is
-computed in fp32. Use a text like those that will be asked about; without --text a
-few lines of English serve.
+Each matrix is tried on a text first. Where its outputs would be off by more
+than --max-error (root mean squares, as a share of their size), it stays in
+fp16 and is computed in fp32. Use a text like those that will be asked about;
+without --text a few lines of English serve.
 
 Examples:
   kvasir quantize --model deepset/minilm-uncased-squad2 --out minilm-int8
-  kvasir quantize --model my-reader --out small --text handbook.md --max-error 0.05
+  kvasir quantize --model my-reader --out small --text handbook.md
   kvasir eval squad --model minilm-int8 --data dev-v2.0.json)";
 
 constexpr const char* kDefaultText =
