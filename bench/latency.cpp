@@ -2,8 +2,8 @@
 // rivals by turns.
 //
 // Reads "run BATCH TOKENS REPEATS" from standard input; runs that batch of full sequences once unmeasured and
-// REPEATS times measured; writes the milliseconds of each and two logits, which show that everybody computed
-// the same thing.
+// REPEATS times measured; writes the milliseconds of each and the logits of the last sequence (starts, then
+// ends), which show whether everybody computed the same thing.
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -33,10 +33,11 @@ std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t to
     for (std::size_t i = 0; i < tokens; ++i) ids[s][i] = token(s, i);
     sequences[s].input_ids = ids[s];
   }
-  float first = 0, last = 0;
-  const auto consume = [&](std::size_t, std::span<const float> start, std::span<const float> end) {
-    first = start.front();
-    last = end.back();
+  std::vector<float> logits;
+  const auto consume = [&](std::size_t sequence, std::span<const float> start, std::span<const float> end) {
+    if (sequence + 1 < batch) return;
+    logits.assign(start.begin(), start.end());
+    logits.insert(logits.end(), end.begin(), end.end());
   };
   std::ostringstream line;
   engine.qa_logits(sequences, consume);
@@ -46,7 +47,8 @@ std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t to
     line << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count()
          << ' ';
   }
-  line << "| " << first << ' ' << last;
+  line << '|';
+  for (const float logit : logits) line << ' ' << logit;
   return line.str();
 }
 

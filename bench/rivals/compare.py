@@ -1,8 +1,7 @@
 """Measures Kvasir and its rivals by turns and prints tables of ratios. Started by ./run; see README.md.
 
-Every engine is a process of its own that sleeps between its turns, so spinning threads of one do not slow another. A round
-asks every engine for every shape once; the figure of a cell is the best of all rounds (and the median beside it), and
-ratios compare figures of the same run only.
+A round asks every engine for every shape once; the figure of a cell is the best of all rounds (and the median beside it),
+and ratios compare figures of the same run and the same precision only.
 """
 
 import argparse
@@ -16,134 +15,117 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-SHAPES = [(1, 32), (1, 128), (1, 384), (8, 128), (8, 384)]
-# The variants of a rival; the table shows, per cell, the fastest of them.
-RIVALS = {
-    "PyTorch": ["pytorch"],
-    "ONNX Runtime": ["onnxruntime-attention", "onnxruntime-mha"],
-    "OpenVINO": ["openvino", "openvino-fixed"],
-}
-SQUAD_RIVALS = {
-    "PyTorch": ["pytorch"],
-    "ONNX Runtime": ["onnxruntime-attention"],
-    "OpenVINO": ["openvino", "openvino-streams"],
-}
-# What the rivals listen to when they are to stay within an instruction set. ONNX Runtime has nothing of the kind.
-ISA_ENVIRONMENT = {
-    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
-             "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
-}
+import prepare
+import report
+from contenders import (HERE, LATENCY, PRECISIONS, RIVALS, ROOT, SQUAD, NotStarted, cpu_field, cpu_flags, kvasir_name,
+                        start_kvasir, start_rivals, with_precision)
+
+SHAPES = ["1x32", "1x128", "1x384", "8x128", "8x384"]
 TURN_MS = 60  # a turn repeats short passes until it has lasted about so long
-
-
-class Engine:
-    def __init__(self, name, command, environment):
-        self.name = name
-        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, **environment})
-        self.ready = self.process.stdout.readline().strip()
-        if not self.ready.startswith("ready"):
-            sys.exit(f"compare.py: {name} did not start; its words are above")
-
-    def ask(self, line):
-        print(line, file=self.process.stdin, flush=True)
-        reply = self.process.stdout.readline()
-        if not reply:
-            sys.exit(f"compare.py: {self.name} stopped at \"{line}\"; its words are above")
-        return reply.strip()
-
-    def run(self, batch, tokens, repeats):
-        times, logits = self.ask(f"run {batch} {tokens} {repeats}").split("|")
-        return [float(t) for t in times.split()], [float(x) for x in logits.split()]
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait()
+SAME_FP32 = 2e-3  # largest difference of logits in fp32, as a share of the largest logit, before a run stops
 
 
 def describe_machine(arguments):
-    info = Path("/proc/cpuinfo").read_text()
-    field = lambda key: next((l.split(":", 1)[1].strip() for l in info.splitlines() if l.startswith(key)), "?")
-    flags = [f for f in ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if f" {f}" in field("flags")]
-    versions = [f"{n} {metadata.version(n)}" for n in ("torch", "onnxruntime", "openvino", "transformers", "tokenizers")]
-    print(f"machine: {field('model name')} (family {field('cpu family')}, model {field('model')}), "
-          f"{len(os.sched_getaffinity(0))} cores, {' '.join(flags)}; {platform.system()} {platform.release()}")
-    print(f"rivals: {', '.join(versions)}; Python {platform.python_version()}")
-    print(f"threads: {arguments.threads}; fp32; load average at the start: {os.getloadavg()[0]:.1f}"
-          + (f"; instruction set: {arguments.isa}" if arguments.isa else ""), flush=True)
+    names = ("torch", "onnxruntime", "openvino", "nncf", "ctranslate2", "transformers", "tokenizers")
+    return {
+        "processor": f"{cpu_field('model name')} (family {cpu_field('cpu family')}, model {cpu_field('model')})",
+        "cores": len(os.sched_getaffinity(0)), "flags": cpu_flags(), "system": f"{platform.system()} {platform.release()}",
+        "versions": {name: metadata.version(name) for name in names}, "python": platform.python_version(),
+        "threads": arguments.threads, "isa": arguments.isa, "load_at_start": round(os.getloadavg()[0], 1),
+    }
 
 
-def table(header, rows):
-    widths = [max(len(str(row[i])) for row in [header, *rows]) for i in range(len(header))]
-    for row in (header, ["-" * w for w in widths], *rows):
-        print("| " + " | ".join(str(cell).rjust(w) if i else str(cell).ljust(w)
-                                for i, (cell, w) in enumerate(zip(row, widths))) + " |")
-    print(flush=True)
+def environment_of_ours(arguments):
+    return {**os.environ, **({"KVASIR_ISA": arguments.isa} if arguments.isa else {})}
 
 
-def prepared(name, work):
+def measure_ceilings(arguments):
+    """Multiply-adds per second of register-only loops, by precision: what `kvasir bench` calls a ceiling."""
+    output = subprocess.run([ROOT / "build/release/kvasir", "bench", "--json", "--threads", str(arguments.threads)],
+                            env=environment_of_ours(arguments), check=True, capture_output=True, text=True).stdout
+    ceilings = {}
+    for figure in json.loads(output)["figures"]:
+        name = f"{figure['section']} {figure['name']}".lower()
+        if "ceiling" not in name or figure["unit"] != "GMAC/s":
+            continue
+        precision = "int8" if "int8" in name or "vnni" in name else "bf16" if "bf16" in name else "fp32"
+        ceilings[precision] = max(ceilings.get(precision, 0), figure["value"] * 1e9)
+    return ceilings
+
+
+def multiply_adds(model, batch, tokens):
+    config = json.loads((model / "config.json").read_text())
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    per_token = config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner + 2 * tokens * hidden) + 2 * hidden
+    return batch * tokens * per_token
+
+
+def prepared(arguments, name, work):
     """(model folder, exported graphs) of a model, made on first use."""
-    model = ROOT / "models/kvasir-base" if name == "kvasir-base" else work / name
-    prepare = [sys.executable, str(HERE / "prepare.py")]
+    model = arguments.reader if name == "kvasir-base" else work / name
+    steps = [sys.executable, str(HERE / "prepare.py")]
     if not (model / "config.json").exists():
-        subprocess.run([*prepare, "--bert-base", str(model)], check=True)
+        subprocess.run([*steps, "--bert-base", str(model)], check=True)
     graphs = work / f"{name}-graphs"
-    if not (graphs / "done.json").exists():
-        print(f"exporting {name} for the rivals", file=sys.stderr, flush=True)
-        subprocess.run([*prepare, str(model), str(graphs)], check=True, stdout=subprocess.DEVNULL)
+    if not prepare.is_complete(graphs):
+        print(f"exporting and quantising {name} for the rivals, some minutes", file=sys.stderr, flush=True)
+        subprocess.run([*steps, str(model), str(graphs)], check=True, stdout=subprocess.DEVNULL)
     return model, graphs
 
 
-def start_rivals(arguments, model, graphs, rivals):
-    environment = ISA_ENVIRONMENT.get(arguments.isa, {})
-    return [Engine(variant, [sys.executable, HERE / "worker.py", variant, model, graphs, arguments.threads], environment)
-            for rival in rivals if rival in arguments.rivals for variant in rivals[rival]]
+def our_folders(arguments, name, model):
+    """Where ours reads its weights, by precision: int8 may have a folder that `kvasir quantize` wrote."""
+    quantised = arguments.reader_int8 if name == "kvasir-base" else arguments.bert_base_int8
+    return {precision: quantised if precision == "int8" and quantised else model for precision in PRECISIONS}
 
 
-def measure_latency(arguments, name, work):
-    model, graphs = prepared(name, work)
-    ours = [ROOT / "build/release/bench/kvasir_latency", model, arguments.threads] + ([arguments.isa] if arguments.isa else [])
-    engines = [Engine("kvasir", ours, {})] + start_rivals(arguments, model, graphs, RIVALS)
-    times = {(e.name, shape): [] for e in engines for shape in SHAPES}
-    for shape in SHAPES:
-        expected = None
-        for round_number in range(arguments.rounds):
-            for engine in engines:
-                known = times[engine.name, shape]
-                repeats = 1 if not known else max(1, min(20, math.ceil(TURN_MS / min(known))))
-                measured, logits = engine.run(*shape, repeats)
-                known += measured
-                expected = expected or logits
-                if max(abs(a - b) for a, b in zip(logits, expected)) > 2e-3 * max(1, *map(abs, expected)):
-                    sys.exit(f"compare.py: {engine.name} computes something else at {shape}: {logits}, not {expected}")
-    ready = engines[0].ready
+def measure_shape(engines, shape, rounds):
+    """All times of each engine, and the largest difference of its logits from those of fp32, as a share."""
+    times, differences, expected = {e.name: [] for e in engines}, {e.name: 0.0 for e in engines}, None
+    for _ in range(rounds):
+        for engine in engines:
+            known = times[engine.name]
+            measured, logits = engine.run(*shape, 1 if not known else max(1, min(20, math.ceil(TURN_MS / min(known)))))
+            known += measured
+            expected = expected or logits  # the first engine's, which computes in fp32 where any does
+            difference = max(abs(a - b) for a, b in zip(logits, expected, strict=True)) / max(1, *map(abs, expected))
+            differences[engine.name] = max(differences[engine.name], difference)
+            if engine.precision == engines[0].precision == "fp32" and difference > SAME_FP32:
+                sys.exit(f"compare.py: {engine.name} computes something else at {shape}: differs by {difference:.4f}")
+    return times, differences
+
+
+def measure_latency(arguments, name, work, ceilings):
+    model, graphs = prepared(arguments, name, work)
+    for precision, rate in measure_ceilings(arguments).items():
+        ceilings[precision] = max(ceilings.get(precision, 0), rate)
+    ours = start_kvasir(arguments, our_folders(arguments, name, model))
+    engines = ours + start_rivals(arguments, model, graphs, LATENCY)
+    engines.sort(key=lambda e: PRECISIONS.index(e.precision))
+    cells = []
+    for shape in arguments.shapes:
+        batch, tokens = map(int, shape.split("x"))
+        times, differences = measure_shape(engines, (batch, tokens), arguments.rounds)
+        cells.append({"model": name, "batch": batch, "tokens": tokens, "multiply_adds": multiply_adds(model, batch, tokens),
+                      "engines": {e.name: {"precision": e.precision, "ms": min(times[e.name]),
+                                           "median_ms": statistics.median(times[e.name]),
+                                           "logit_difference": differences[e.name]} for e in engines}})
+        print(f"{name} {shape}: " + ", ".join(f"{e} {min(t):.2f}" for e, t in times.items()), file=sys.stderr, flush=True)
     for engine in engines:
         engine.stop()
-
-    print(f"\n{name}, one forward pass, ms (best of {arguments.rounds} rounds; ours is \"{ready}\")\n")
-    rows, results = [], []
-    for shape in SHAPES:
-        own = times["kvasir", shape]
-        best = {rival: min((min(times[v, shape]), v) for v in RIVALS[rival]) for rival in RIVALS if rival in arguments.rivals}
-        fastest, variant = min(best.values())
-        median = min(statistics.median(times[v, shape]) for rival in best for v in RIVALS[rival])
-        rows.append([f"B{shape[0]} S{shape[1]}", f"{min(own):.2f}"] + [f"{best[r][0]:.2f}" for r in best]
-                    + [f"{fastest / min(own):.2f}", f"{median / statistics.median(own):.2f}", variant])
-        results.append({"model": name, "batch": shape[0], "tokens": shape[1], "ratio_best": fastest / min(own),
-                        "ratio_median": median / statistics.median(own),
-                        "ms": {e: min(t) for (e, s), t in times.items() if s == shape}})
-    table(["shape", "Kvasir", *best, "fastest rival / Kvasir", "by medians", "fastest rival"], rows)
-    return results
+    return cells
 
 
-def kvasir_squad(arguments, model, file):
-    environment = {**os.environ, **({"KVASIR_ISA": arguments.isa} if arguments.isa else {})}
-    output = subprocess.run([ROOT / "build/release/kvasir", "eval", "squad", "--model", model, "--data", file, "--decode", "squad",
-                             "--threads", str(arguments.threads), "--json"], env=environment, check=True,
-                            capture_output=True, text=True).stdout
-    result = json.loads(output)
+def kvasir_squad(arguments, model, file, precision):
+    def start(option):
+        run = subprocess.run([ROOT / "build/release/kvasir", "eval", "squad", "--model", model, "--data", file, "--decode",
+                              "squad", "--threads", str(arguments.threads), "--json", *option],
+                             env=environment_of_ours(arguments), capture_output=True, text=True)
+        if run.returncode != 0:
+            raise NotStarted(run.stderr.strip().splitlines()[0] if run.stderr.strip() else "no word of why")
+        return json.loads(run.stdout)
+
+    result = with_precision(start, precision)
     return result["seconds"], result["questions"], result["f1"]
 
 
@@ -154,46 +136,51 @@ def write_part(file, part, parts, out):
     out.write_text(json.dumps({"version": data["version"], "data": [{"title": "part", "paragraphs": paragraphs}]}))
 
 
+def our_precisions(arguments, folders, file, work):
+    """The precisions that our program answers in."""
+    few, can = work / "few.json", []
+    write_part(file, 0, 200, few)
+    for precision in arguments.precisions:
+        try:
+            kvasir_squad(arguments, folders[precision], few, precision)
+            can.append(precision)
+        except NotStarted as refusal:
+            print(f"compare.py: without kvasir in {precision}: {refusal}", file=sys.stderr, flush=True)
+    return can
+
+
 def measure_squad(arguments, work):
     """The file is cut into parts; each engine does a part in its turn, so noise falls on all of them alike."""
-    model, graphs = prepared("kvasir-base", work)
-    rivals = start_rivals(arguments, model, graphs, SQUAD_RIVALS)
+    model, graphs = prepared(arguments, "kvasir-base", work)
+    folders, file = our_folders(arguments, "kvasir-base", model), Path(arguments.data)
+    ours = our_precisions(arguments, folders, file, work)
+    rivals = start_rivals(arguments, model, graphs, SQUAD)
+    for engine in rivals:  # warm
+        engine.ask(f"squad {file} 0 40 32 sorted")
     totals = {}
 
-    def add(key, seconds, questions, f1):
-        total = totals.setdefault(key, [0.0, 0, 0.0])
-        total[0] += float(seconds)
-        total[1] += int(questions)
-        total[2] += float(f1) * int(questions)
+    def add(name, precision, order, seconds, questions, f1):
+        total = totals.setdefault((name, order), {"engine": name, "precision": precision, "order": order, "seconds": 0.0,
+                                                  "questions": 0, "f1": 0.0})
+        total["seconds"] += float(seconds)
+        total["f1"] = (total["f1"] * total["questions"] + float(f1) * int(questions)) / (total["questions"] + int(questions))
+        total["questions"] += int(questions)
 
-    file = Path(arguments.data)
-    warm_up = "squad {} 0 40 32 sorted"
-    for engine in rivals:
-        engine.ask(warm_up.format(file))
     for part in range(arguments.squad_parts)[:arguments.squad_limit]:
         own_file = work / "part.json"
         write_part(file, part, arguments.squad_parts, own_file)
-        add(("kvasir", "file"), *kvasir_squad(arguments, model, own_file))
+        for precision in ours:
+            add(kvasir_name(precision), precision, "any", *kvasir_squad(arguments, folders[precision], own_file, precision))
         for order in ("sorted", "file"):
             for engine in rivals:
                 reply = engine.ask(f"squad {file} {part} {arguments.squad_parts} 32 {order}")
-                add((engine.name, order), *reply.split())
+                add(engine.name, engine.precision, order, *reply.split())
         print(f"part {part + 1} of {arguments.squad_parts}: " + ", ".join(
-            f"{name} {order} {t[1] / t[0]:.1f}/s" for (name, order), t in totals.items()), file=sys.stderr, flush=True)
+            f"{name} {order} {t['questions'] / t['seconds']:.1f}/s" for (name, order), t in totals.items()),
+            file=sys.stderr, flush=True)
     for engine in rivals:
         engine.stop()
-
-    own = totals["kvasir", "file"]
-    print(f"\nkvasir-base, {own[1]} SQuAD questions end to end (tokenise, windows of 384/128, batches of 32, run_qa decoding)\n")
-    rows, results = [["Kvasir", "-", f"{own[1] / own[0]:.1f}", f"{own[2] / own[1]:.2f}", "-"]], []
-    for (name, order), total in sorted(totals.items(), key=lambda item: item[1][0]):
-        if name == "kvasir":
-            continue
-        ratio = (own[1] / own[0]) / (total[1] / total[0])
-        rows.append([name, order, f"{total[1] / total[0]:.1f}", f"{total[2] / total[1]:.2f}", f"{ratio:.2f}"])
-        results.append({"rival": name, "order": order, "questions_per_second": total[1] / total[0], "ratio": ratio})
-    table(["engine", "order of batches", "questions/s", "F1", "Kvasir / this"], rows)
-    return [{"rival": "kvasir", "questions_per_second": own[1] / own[0], "f1": own[2] / own[1]}, *results]
+    return [{**total, "questions_per_second": total["questions"] / total["seconds"]} for total in totals.values()]
 
 
 def main():
@@ -203,27 +190,40 @@ def main():
     parser.add_argument("--isa", default="", help="instruction set of ours, and of the rivals that can be told")
     parser.add_argument("--only", choices=["latency", "squad"])
     parser.add_argument("--models", nargs="+", default=["kvasir-base", "bert-base"], choices=["kvasir-base", "bert-base"])
-    parser.add_argument("--rivals", nargs="+", default=list(RIVALS), choices=list(RIVALS))
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="BATCHxTOKENS, full sequences")
+    parser.add_argument("--rivals", nargs="+", default=RIVALS, choices=RIVALS)
     parser.add_argument("--compile", action="store_true", help="also try torch.compile (slow to start)")
+    parser.add_argument("--reader", type=Path, default=ROOT / "models/kvasir-base", help="the reader, as floats")
+    parser.add_argument("--reader-int8", type=Path, help="folder of the reader that ours reads in int8, if not the same")
+    parser.add_argument("--bert-base-int8", type=Path, help="the same of the random model")
     parser.add_argument("--data", default=str(ROOT / "tests/data/squad/dev-v2.0-half.json"))
     parser.add_argument("--squad-parts", type=int, default=4, help="parts into which the questions are cut")
     parser.add_argument("--squad-limit", type=int, default=None, help="only so many of the parts")
     parser.add_argument("--work", default=str(ROOT / "build/rivals"), help="where the random model and the graphs are kept")
-    parser.add_argument("--json", help="file to write all figures to")
+    parser.add_argument("--json", type=Path, help="file to write all figures to, for report.py and plot.py")
     arguments = parser.parse_args()
     if arguments.compile:
-        RIVALS["PyTorch"].append("pytorch-compiled")
+        LATENCY["fp32"]["PyTorch"].append("pytorch-compiled")
+    arguments.precisions = [p for p in PRECISIONS if p in arguments.precisions]
     work = Path(arguments.work)
     work.mkdir(parents=True, exist_ok=True)
 
-    describe_machine(arguments)
-    figures = {}
-    if arguments.only != "squad":
-        figures["latency"] = [cell for name in arguments.models for cell in measure_latency(arguments, name, work)]
+    figures = {"machine": describe_machine(arguments), "rounds": arguments.rounds, "ceilings": {}, "latency": [], "squad": []}
+
+    def keep():
+        if arguments.json:
+            arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+    report.print_machine(figures["machine"])
+    for name in arguments.models if arguments.only != "squad" else []:
+        figures["latency"] += measure_latency(arguments, name, work, figures["ceilings"])
+        keep()
+        report.print_latency(figures, name)
     if arguments.only != "latency":
         figures["squad"] = measure_squad(arguments, work)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=1))
+        keep()
+        report.print_squad(figures)
 
 
 if __name__ == "__main__":

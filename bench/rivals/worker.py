@@ -2,7 +2,7 @@
 
     python worker.py ENGINE MODEL_DIR EXPORT_DIR THREADS
 
-run BATCH TOKENS REPEATS            one unmeasured pass, then REPEATS measured: milliseconds, then two logits
+run BATCH TOKENS REPEATS            one unmeasured pass, then REPEATS measured: milliseconds, then the last sequence's logits
 squad FILE PART PARTS BATCH sorted|file   the whole of a SQuAD file (or every PARTS-th paragraph): seconds, questions, F1
 """
 
@@ -19,14 +19,14 @@ os.environ.update(RAYON_NUM_THREADS=str(THREADS), OMP_NUM_THREADS=str(THREADS), 
 import numpy as np  # noqa: E402  (after the environment that it reads)
 
 
-def pytorch(compiled):
+def pytorch(dtype="float32", compiled=False):
     """inference_mode, scaled-dot-product attention, one pool of threads; None as mask where nothing is padded."""
     import torch
     from transformers import BertForQuestionAnswering
 
     torch.set_num_threads(THREADS)
     torch.set_num_interop_threads(1)
-    model = BertForQuestionAnswering.from_pretrained(MODEL, dtype=torch.float32, attn_implementation="sdpa").eval()
+    model = BertForQuestionAnswering.from_pretrained(MODEL, dtype=getattr(torch, dtype), attn_implementation="sdpa").eval()
     if compiled:
         import torch._inductor.config
         torch._inductor.config.freezing = True
@@ -36,7 +36,7 @@ def pytorch(compiled):
         with torch.inference_mode():
             output = model(input_ids=torch.from_numpy(ids), token_type_ids=torch.from_numpy(types),
                            attention_mask=None if mask is None else torch.from_numpy(mask))
-            return output.start_logits.numpy(), output.end_logits.numpy()
+            return output.start_logits.float().numpy(), output.end_logits.float().numpy()
 
     return forward, None
 
@@ -65,37 +65,41 @@ def onnxruntime(graph):
     return forward, None
 
 
-def openvino(fixed_shapes, streams=1):
-    """Latency hint, fp32 kept at fp32. fixed_shapes: compiled anew for each shape. streams > 1: so many batches at once."""
+def openvino(fixed_shapes=False, streams=1, graph="plain.onnx", precision="f32"):
+    """Latency hint. fixed_shapes: compiled anew for each shape. streams > 1: so many batches at once.
+
+    precision is that of what is not quantised; left alone, OpenVINO would choose bf16 where the processor has it.
+    """
     import openvino as ov
 
     core = ov.Core()
     hints = {"PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT", "INFERENCE_NUM_THREADS": THREADS,
-             "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = {}
+             "NUM_STREAMS": streams, "INFERENCE_PRECISION_HINT": precision}
+    compiled, requests = {}, {}
 
     def model(kind, shape):
         key = (kind, tuple(shape) if fixed_shapes else None)
         if key not in compiled:
-            graph = core.read_model(f"{EXPORT}/{kind}/plain.onnx")
+            if fixed_shapes:  # one at a time: each has packed weights of its own
+                compiled.clear()
+                requests.clear()
+            ov_model = core.read_model(f"{EXPORT}/{kind}/{graph}")
             if fixed_shapes:
-                graph.reshape({port: list(shape) for port in graph.inputs})
-            compiled[key] = core.compile_model(graph, "CPU", hints)
-        return compiled[key]
-
-    requests = {}
+                ov_model.reshape({port: list(shape) for port in ov_model.inputs})
+            compiled[key] = core.compile_model(ov_model, "CPU", hints)
+            if compiled[key].get_property("INFERENCE_PRECISION_HINT").get_type_name() != precision:
+                sys.exit(f"worker.py: OpenVINO does not compute in {precision} here")
+            requests[key] = compiled[key].create_infer_request()
+        return key
 
     def forward(ids, types, mask):
-        kind = "full" if mask is None else "masked"
-        key = (kind, ids.shape if fixed_shapes else None)
-        if key not in requests:
-            requests[key] = model(kind, ids.shape).create_infer_request()
+        request = requests[model("full" if mask is None else "masked", ids.shape)]
         inputs = {"input_ids": ids, "token_type_ids": types} | ({} if mask is None else {"attention_mask": mask})
-        output = requests[key].infer(inputs, share_inputs=True)
+        output = request.infer(inputs, share_inputs=True)
         return output[0], output[1]
 
     def in_streams(batches):
-        queue = ov.AsyncInferQueue(model("masked", ()), streams)
+        queue = ov.AsyncInferQueue(compiled[model("masked", ())], streams)
         results = []
         queue.set_callback(lambda request, chosen: results.append(
             (chosen, request.get_output_tensor(0).data.copy(), request.get_output_tensor(1).data.copy())))
@@ -107,14 +111,49 @@ def openvino(fixed_shapes, streams=1):
     return forward, in_streams if streams > 1 else None
 
 
+def ctranslate2(compute_type):
+    """The encoder with all threads on one batch. It leaves padding out of its products itself, told the lengths."""
+    import ctranslate2 as ct2
+
+    encoder = ct2.Encoder(f"{EXPORT}/ctranslate2", device="cpu", compute_type=compute_type, inter_threads=1,
+                          intra_threads=THREADS)
+    head = np.load(f"{EXPORT}/head.npz")
+    weight, bias = np.ascontiguousarray(head["weight"].T), head["bias"]
+
+    def forward(ids, types, mask):
+        lengths = np.full(len(ids), ids.shape[1], np.int32) if mask is None else mask.sum(axis=1, dtype=np.int32)
+        output = encoder.forward_batch(ct2.StorageView.from_array(np.ascontiguousarray(ids, np.int32)),
+                                       ct2.StorageView.from_array(lengths), types.tolist())
+        logits = np.asarray(output.last_hidden_state) @ weight + bias
+        return logits[..., 0], logits[..., 1]
+
+    return forward, None
+
+
 ENGINES = {
-    "pytorch": lambda: pytorch(False),
-    "pytorch-compiled": lambda: pytorch(True),
+    "pytorch": lambda: pytorch(),
+    "pytorch-compiled": lambda: pytorch(compiled=True),
+    "pytorch-bf16": lambda: pytorch("bfloat16"),
     "onnxruntime-attention": lambda: onnxruntime("attention"),
     "onnxruntime-mha": lambda: onnxruntime("mha"),
-    "openvino": lambda: openvino(False),
-    "openvino-fixed": lambda: openvino(True),
-    "openvino-streams": lambda: openvino(False, streams=THREADS),
+    "onnxruntime-attention-int8": lambda: onnxruntime("attention-int8"),
+    "onnxruntime-attention-int8-channel": lambda: onnxruntime("attention-int8-channel"),
+    "onnxruntime-mha-int8": lambda: onnxruntime("mha-int8"),
+    "onnxruntime-mha-int8-channel": lambda: onnxruntime("mha-int8-channel"),
+    "openvino": lambda: openvino(),
+    "openvino-fixed": lambda: openvino(fixed_shapes=True),
+    "openvino-streams": lambda: openvino(streams=THREADS),
+    "openvino-bf16": lambda: openvino(precision="bf16"),
+    "openvino-fixed-bf16": lambda: openvino(precision="bf16", fixed_shapes=True),
+    "openvino-streams-bf16": lambda: openvino(precision="bf16", streams=THREADS),
+    "openvino-int8": lambda: openvino(graph="int8.xml"),
+    "openvino-fixed-int8": lambda: openvino(graph="int8.xml", fixed_shapes=True),
+    "openvino-streams-int8": lambda: openvino(graph="int8.xml", streams=THREADS),
+    "openvino-int8-bf16": lambda: openvino(graph="int8.xml", precision="bf16"),
+    "openvino-fixed-int8-bf16": lambda: openvino(graph="int8.xml", precision="bf16", fixed_shapes=True),
+    "openvino-streams-int8-bf16": lambda: openvino(graph="int8.xml", precision="bf16", streams=THREADS),
+    "ctranslate2": lambda: ctranslate2("float32"),
+    "ctranslate2-int8": lambda: ctranslate2("int8_float32"),
 }
 
 
@@ -126,7 +165,8 @@ def run(forward, batch, tokens, repeats):
         begin = time.perf_counter()
         start, end = forward(ids, types, None)
         times.append((time.perf_counter() - begin) * 1e3)
-    return f"{' '.join(f'{t:.4f}' for t in times[1:])} | {start[-1][0]:.5f} {end[-1][-1]:.5f}"
+    logits = [*start[-1].tolist(), *end[-1].tolist()]
+    return f"{' '.join(f'{t:.4f}' for t in times[1:])} | {' '.join(f'{x:.6g}' for x in logits)}"
 
 
 def squad_run(forward, in_streams, file, part, parts, batch_size, order):
