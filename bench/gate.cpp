@@ -1,0 +1,256 @@
+// kvasir_gate: whether the hot kernels are as fast as they should be, as shares of what the same machine did
+// in the same second. For .ci/run; exits with 1 if one is not.
+//
+// No figure is a number of milliseconds that somebody once measured. A kernel is compared with a reference: a
+// loop of the same instructions on registers alone (the ceiling), its scalar twin, or the slower path to the
+// same result. The two take turns on one thread, each figure is the best of many short runs, which fit
+// between the interruptions of a busy machine, and the median of the rounds' ratios counts. What falls short
+// is tried again a little later, and fails the third time. Thresholds lie far below what an idle machine
+// shows: they catch a kernel that lost its registers, its inlining or its instruction set, not a few percent.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "kernels/kernels.h"
+#include "tensor/buffer.h"
+#include "text/bert_scanner.h"
+#include "text/pipeline.h"
+#include "text/tokenizer_json.h"
+#include "text/wordpiece.h"
+
+namespace {
+
+using namespace kvasir;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kRounds = 7;
+constexpr int kAttempts = 3;
+constexpr auto kPause = std::chrono::seconds(3);  // before another attempt: a compiler next door may be done
+constexpr double kWindow = 0.03;                  // seconds that one figure of a round is sought in
+constexpr double kRun =
+    3e-4;  // seconds of one run at least: well above a clock's step, well below a time slice
+constexpr int kMinRuns = 5;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+using Rate = std::function<double()>;  // measures anew at each call
+
+// `work` per second, in the fastest run of a window.
+Rate rate_of(double work, std::function<void()> body) {
+  return [work, body = std::move(body)] {
+    body();
+    int repeats = 1;
+    double best = 0;
+    const auto begin = Clock::now();
+    for (int run = 0; run < kMinRuns || seconds_since(begin) < kWindow; ++run) {
+      const auto start = Clock::now();
+      for (int i = 0; i < repeats; ++i) body();
+      const double seconds = seconds_since(start);
+      best = std::max(best, work * repeats / seconds);
+      if (seconds < kRun) repeats *= 2;
+    }
+    return best;
+  };
+}
+
+struct Check {
+  std::string name;
+  Rate subject, reference;
+  double least;      // subject / reference
+  const char* unit;  // what that is a share of
+};
+
+constexpr const char* kCeiling = "of the ceiling";
+constexpr const char* kTwin = "times the scalar twin";
+
+std::vector<float> random_floats(std::size_t count, float scale = 1) {
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(-scale, scale);
+  std::vector<float> values(count);
+  for (float& value : values) value = uniform(random);
+  return values;
+}
+
+// BERT-base's attention projections for a short window.
+constexpr std::size_t kRows = 128, kWide = 768;
+
+Rate fp32_product(base::Isa isa) {
+  const kernels::Kernels& table = kernels::kernels_for(isa);
+  const std::vector<float> w = random_floats(kWide * kWide);
+  struct Data {
+    base::ThreadPool pool{1};
+    kernels::PackedMatrix b;
+    std::vector<float> a = random_floats(kRows * kWide), c = std::vector<float>(kRows * kWide);
+  };
+  const auto data = std::make_shared<Data>();
+  data->b = kernels::pack(table, w.data(), kWide, kWide);
+  return rate_of(static_cast<double>(kRows * kWide * kWide), [&table, data] {
+    kernels::gemm(
+        table, data->pool,
+        {.a = data->a.data(), .lda = kWide, .b = &data->b, .c = data->c.data(), .ldc = kWide, .m = kRows});
+  });
+}
+
+// One head of BERT over a full window: multiply-adds of its two products per second.
+Rate fp32_attention(base::Isa isa) {
+  constexpr std::size_t kTokens = 384, kHead = 64;
+  const kernels::Kernels& table = kernels::kernels_for(isa);
+  struct Data {
+    std::vector<float> qkv = random_floats(3 * kTokens * kHead), out = std::vector<float>(kTokens * kHead);
+    tensor::Buffer<float> scratch;
+  };
+  const auto data = std::make_shared<Data>();
+  data->scratch = tensor::Buffer<float>(table.attention_scratch(kTokens, kTokens, kHead));
+  return rate_of(static_cast<double>(2 * kTokens * kTokens * kHead), [&table, data] {
+    const float* q = data->qkv.data();
+    table.attention({.q = q,
+                     .k = q + kTokens * kHead,
+                     .v = q + 2 * kTokens * kHead,
+                     .out = data->out.data(),
+                     .q_stride = kHead,
+                     .kv_stride = kHead,
+                     .out_stride = kHead,
+                     .queries = kTokens,
+                     .keys = kTokens,
+                     .head_dim = kHead,
+                     .scale = 0.125F},
+                    data->scratch.data());
+  });
+}
+
+// Kernels that go over rows of floats in place: values per second. Each run begins with the same values.
+using InPlace = std::function<void(const kernels::Kernels&, float*)>;
+constexpr std::size_t kSoftmaxKeys = 384, kNormRows = 8, kInner = 3072;
+
+Rate in_place(base::Isa isa, std::size_t count, InPlace kernel) {
+  struct Data {
+    std::vector<float> source, x;
+  };
+  const auto data = std::make_shared<Data>(Data{random_floats(count, 4), std::vector<float>(count)});
+  return rate_of(static_cast<double>(count),
+                 [&table = kernels::kernels_for(isa), data, count, kernel = std::move(kernel)] {
+                   std::memcpy(data->x.data(), data->source.data(), count * sizeof(float));
+                   kernel(table, data->x.data());
+                 });
+}
+
+void softmax(const kernels::Kernels& table, float* x) {
+  table.softmax(x, kSoftmaxKeys);
+}
+void gelu(const kernels::Kernels& table, float* x) {
+  table.activate(kernels::Activation::kGelu, x, kInner);
+}
+void layer_norm(const kernels::Kernels& table, float* x) {
+  static const std::vector<float> weight = random_floats(kWide), bias = random_floats(kWide);
+  table.layer_norm(
+      {.x = x, .weight = weight.data(), .bias = bias.data(), .y = x, .rows = kNormRows, .columns = kWide});
+}
+
+// What a vector instruction set has to show. One line per kernel.
+void add_kernels(std::vector<Check>& checks, base::Isa isa) {
+  const std::string name = std::string(base::isa_name(isa)) + " ";
+  const auto fp32_ceiling = [isa] { return kernels::measure_fma_ceiling(isa, 1); };
+  const auto against_twin = [&](const char* kernel, double least, std::size_t count, const InPlace& body) {
+    checks.push_back(
+        {name + kernel, in_place(isa, count, body), in_place(base::Isa::kScalar, count, body), least, kTwin});
+  };
+  checks.push_back({name + "fp32 product", fp32_product(isa), fp32_ceiling, 0.75, kCeiling});
+  checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
+  against_twin("softmax", 4, kSoftmaxKeys, softmax);
+  against_twin("GELU", 6, kInner, gelu);
+  against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);
+}
+
+// WordPiece in one pass against its parts one after the other: bytes per second.
+void add_tokenizer(std::vector<Check>& checks, const std::filesystem::path& source) {
+  struct Data {
+    text::TokenizerParts parts;
+    std::unique_ptr<text::BertScanner> scanner;
+    std::string text;
+  };
+  const auto data = std::make_shared<Data>();
+  data->parts = text::load_tokenizer_json(source / "models/kvasir-base/tokenizer.json");
+  data->scanner = std::make_unique<text::BertScanner>(
+      text::BertNormalizerOptions{}, dynamic_cast<const text::WordPiece&>(*data->parts.model));
+  std::ifstream file(source / "examples/bell-rock.txt");
+  data->text.assign(std::istreambuf_iterator<char>(file), {});
+  if (data->text.empty()) throw std::runtime_error("no text in examples/bell-rock.txt");
+  const auto rate = [&](auto tokenize) {
+    return rate_of(static_cast<double>(data->text.size()), [data, tokenize] {
+      text::TokenizedText out;
+      text::TokenSink sink(out, data->text);
+      tokenize(*data, text::Piece{0, data->text.size()}, sink);
+    });
+  };
+  checks.push_back({"WordPiece scanner", rate([](const Data& d, text::Piece piece, text::TokenSink& sink) {
+                      d.scanner->tokenize(d.text, piece, sink);
+                    }),
+                    rate([](const Data& d, text::Piece piece, text::TokenSink& sink) {
+                      text::tokenize_by_parts(d.parts, d.text, piece, sink);
+                    }),
+                    8, "times its parts"});
+}
+
+double median_ratio(const Check& check) {
+  std::vector<double> ratios;
+  for (int round = 0; round < kRounds; ++round) {
+    const double reference = check.reference();
+    ratios.push_back(check.subject() / reference);
+  }
+  std::nth_element(ratios.begin(), ratios.begin() + kRounds / 2, ratios.end());
+  return ratios[kRounds / 2];
+}
+
+bool passes(const Check& check) {
+  for (int attempt = 1; attempt <= kAttempts; ++attempt) {
+    if (attempt > 1) std::this_thread::sleep_for(kPause);
+    const double ratio = median_ratio(check);
+    const bool good = ratio >= check.least;
+    std::printf("%-24s %7.2f %s, at least %.2f: %s\n", check.name.c_str(), ratio, check.unit, check.least,
+                good                  ? "good"
+                : attempt < kAttempts ? "too slow, once more"
+                                      : "TOO SLOW");
+    std::fflush(stdout);
+    if (good) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: kvasir_gate SOURCE_TREE\n");
+    return 2;
+  }
+  try {
+    std::vector<Check> checks;
+    for (const base::Isa isa : base::available_isas()) {
+      if (isa != base::Isa::kScalar) add_kernels(checks, isa);
+    }
+    add_tokenizer(checks, argv[1]);
+    int slow = 0;
+    for (const Check& check : checks) slow += !passes(check);
+    if (slow == 0) return 0;
+    std::fprintf(stderr, "kvasir_gate: %d of %zu are slower than they should be\n", slow, checks.size());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "kvasir_gate: %s\n", error.what());
+  }
+  return 1;
+}
