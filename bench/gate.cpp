@@ -25,6 +25,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
 #include "text/bert_scanner.h"
@@ -89,6 +90,7 @@ std::vector<float> random_floats(std::size_t count, float scale = 1) {
 
 // BERT-base's attention projections for a short window.
 constexpr std::size_t kRows = 128, kWide = 768;
+constexpr std::size_t kSoftmaxKeys = 384, kNormRows = 8, kInner = 3072;
 
 Rate fp32_product(base::Isa isa) {
   const kernels::Kernels& table = kernels::kernels_for(isa);
@@ -105,6 +107,39 @@ Rate fp32_product(base::Isa isa) {
         table, data->pool,
         {.a = data->a.data(), .lda = kWide, .b = &data->b, .c = data->c.data(), .ldc = kWide, .m = kRows});
   });
+}
+
+Rate int8_product(base::Isa isa) {
+  const kernels::Int8Kernels& table = kernels::int8_kernels_for(isa);
+  const std::vector<float> a = random_floats(kRows * kWide), w = random_floats(kWide * kWide);
+  struct Data {
+    base::ThreadPool pool{1};
+    kernels::Int8Matrix b;
+    tensor::Buffer<std::byte> memory{kernels::int8_rows_bytes(kRows, kWide)};
+    std::vector<float> c = std::vector<float>(kRows * kWide);
+  };
+  const auto data = std::make_shared<Data>();
+  data->b = kernels::pack_int8(w.data(), kWide, kWide);
+  const kernels::Int8Rows rows = kernels::int8_rows(data->memory.data(), kRows, kWide);
+  table.quantize({.x = a.data(), .ldx = kWide, .rows = kRows, .columns = kWide}, rows);
+  return rate_of(static_cast<double>(kRows * kWide * kWide), [&table, data, rows] {
+    kernels::gemm(table, data->pool,
+                  {.a = rows, .b = &data->b, .c = data->c.data(), .ldc = kWide, .m = kRows});
+  });
+}
+
+// Values that become bytes per second.
+Rate quantisation(base::Isa isa) {
+  struct Data {
+    std::vector<float> x = random_floats(kNormRows * kWide);
+    tensor::Buffer<std::byte> memory{kernels::int8_rows_bytes(kNormRows, kWide)};
+  };
+  const auto data = std::make_shared<Data>();
+  const kernels::Int8Rows rows = kernels::int8_rows(data->memory.data(), kNormRows, kWide);
+  return rate_of(
+      static_cast<double>(kNormRows * kWide), [&table = kernels::int8_kernels_for(isa), data, rows] {
+        table.quantize({.x = data->x.data(), .ldx = kWide, .rows = kNormRows, .columns = kWide}, rows);
+      });
 }
 
 // One head of BERT over a full window: multiply-adds of its two products per second.
@@ -136,7 +171,6 @@ Rate fp32_attention(base::Isa isa) {
 
 // Kernels that go over rows of floats in place: values per second. Each run begins with the same values.
 using InPlace = std::function<void(const kernels::Kernels&, float*)>;
-constexpr std::size_t kSoftmaxKeys = 384, kNormRows = 8, kInner = 3072;
 
 Rate in_place(base::Isa isa, std::size_t count, InPlace kernel) {
   struct Data {
@@ -166,12 +200,15 @@ void layer_norm(const kernels::Kernels& table, float* x) {
 void add_kernels(std::vector<Check>& checks, base::Isa isa) {
   const std::string name = std::string(base::isa_name(isa)) + " ";
   const auto fp32_ceiling = [isa] { return kernels::measure_fma_ceiling(isa, 1); };
+  const auto int8_ceiling = [isa] { return kernels::measure_int8_ceiling(isa, 1); };
   const auto against_twin = [&](const char* kernel, double least, std::size_t count, const InPlace& body) {
     checks.push_back(
         {name + kernel, in_place(isa, count, body), in_place(base::Isa::kScalar, count, body), least, kTwin});
   };
   checks.push_back({name + "fp32 product", fp32_product(isa), fp32_ceiling, 0.75, kCeiling});
+  checks.push_back({name + "int8 product", int8_product(isa), int8_ceiling, 0.75, kCeiling});
   checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
+  checks.push_back({name + "quantisation", quantisation(isa), quantisation(base::Isa::kScalar), 6, kTwin});
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
   against_twin("GELU", 6, kInner, gelu);
   against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);

@@ -1,13 +1,11 @@
-// kvasir_latency MODEL [THREADS [ISA]]: forward passes on demand, for bench/rivals, which asks us and the
-// rivals by turns.
+// kvasir_latency MODEL [THREADS [ISA]] [--precision NAME]: forward passes on demand, for bench/rivals, which
+// asks us and the rivals by turns.
 //
 // Reads "run BATCH TOKENS REPEATS" from standard input; runs that batch of full sequences once unmeasured and
 // REPEATS times measured; writes the milliseconds of each and the logits of the last sequence (starts, then
 // ends), which show whether everybody computed the same thing.
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <sstream>
@@ -55,17 +53,22 @@ std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t to
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 4) {
-    std::cerr
-        << "usage: kvasir_latency MODEL [THREADS [ISA]], commands \"run BATCH TOKENS REPEATS\" on standard "
-           "input\n";
-    return 2;
-  }
+  std::vector<std::string> words(argv + 1, argv + argc);
   try {
     runtime::EngineOptions options;
-    if (argc > 2) options.threads = std::atoi(argv[2]);
-    if (argc > 3) options.isa = base::parse_isa(argv[3]);
-    const auto engine = runtime::Engine::load(argv[1], options);
+    if (words.size() > 2 && words[words.size() - 2] == "--precision") {
+      options.precision = models::parse_precision(words.back());
+      words.resize(words.size() - 2);
+    }
+    if (words.empty() || words.size() > 3) {
+      std::cerr
+          << "usage: kvasir_latency MODEL [THREADS [ISA]] [--precision NAME], commands \"run BATCH TOKENS "
+             "REPEATS\" on standard input\n";
+      return 2;
+    }
+    if (words.size() > 1) options.threads = std::stoi(words[1]);
+    if (words.size() > 2) options.isa = base::parse_isa(words[2]);
+    const auto engine = runtime::Engine::load(words[0], options);
     std::cout << "ready kvasir " << base::isa_name(engine.isa()) << ' ' << engine.threads() << " threads\n"
               << std::flush;
     std::string word;
