@@ -80,10 +80,10 @@ std::string read_file(const std::filesystem::path& path, ReadLimit limit) {
                                                    " MiB; split the file");
   };
   check(size);
-  text.resize(size);
+  text.resize(size + 1);  // one more byte, so that the end is seen without moving the text
   std::size_t filled = 0;
   while (true) {  // the size is a hint only: pipes and /proc say 0
-    if (filled == text.size()) text.resize(filled + (size == 0 ? 65536 : 1));
+    if (filled == text.size()) text.resize(filled + 65536);
     const ssize_t got = ::read(file.fd, text.data() + filled, text.size() - filled);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail(path, "cannot be read", errno);
