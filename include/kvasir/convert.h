@@ -11,6 +11,7 @@
 // taken from the bytes, and from the name's extension where bytes do not tell (Markdown, HTML, e-mail).
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -30,6 +31,9 @@ struct ConvertOptions {
   int timeout_seconds = 120;                            // of pdftotext
 
   std::string pdftotext = "pdftotext";  // the program, sought in PATH
+
+  // If set and *cancel becomes true, Error{kCancelled} follows: within 0.1 s while pdftotext runs.
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 // A place in the file that a text was converted from.
@@ -64,7 +68,7 @@ struct ConvertedText {
 
 // Throws Error: kUnsupported (a format that is not read, no pdftotext), kFormat (broken or encrypted file, or
 // one without text), kInvalidArgument (neither a known format nor text; the encoding cannot be told),
-// kResourceExhausted (limits), kIo.
+// kResourceExhausted (limits), kIo, kCancelled.
 ConvertedText convert(std::string bytes, const ConvertOptions& options = {});
 
 }  // namespace kvasir

@@ -21,7 +21,8 @@ std::string run_pdftotext(std::string_view bytes, const ConvertOptions& options)
                                     .input = bytes,
                                     .max_output = options.max_text_bytes,
                                     .max_memory = options.max_memory_bytes,
-                                    .timeout_seconds = options.timeout_seconds});
+                                    .timeout_seconds = options.timeout_seconds,
+                                    .cancel = options.cancel});
   switch (result.end) {
     case FilterResult::End::kNotFound:
       fail(ErrorCode::kUnsupported, "is a PDF, and the program " + options.pdftotext +
@@ -37,6 +38,9 @@ std::string run_pdftotext(std::string_view bytes, const ConvertOptions& options)
       break;
     case FilterResult::End::kKilled:
       fail(ErrorCode::kFormat, "pdftotext crashed on it (signal " + std::to_string(result.code) + ")");
+      break;
+    case FilterResult::End::kCancelled:
+      fail(ErrorCode::kCancelled, "cancelled");
       break;
     case FilterResult::End::kExited:
       break;

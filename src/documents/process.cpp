@@ -7,10 +7,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -21,6 +23,7 @@ namespace kvasir::documents {
 namespace {
 
 constexpr std::size_t kMaxErrors = 4096;
+constexpr std::int64_t kCancelMilliseconds = 100;  // how late a cancellation may be noticed
 
 [[noreturn]] void fail_system(const char* what) {
   throw Error(ErrorCode::kIo, std::string(what) + ": " + std::strerror(errno));
@@ -146,12 +149,15 @@ FilterResult::End exchange_data(const FilterCall& call, Streams& streams, Filter
   ::fcntl(streams.in.writer(), F_SETFL, O_NONBLOCK);
   bool writing = true, reading = true, listening = true;
   while (reading || listening) {
-    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const std::int64_t wait =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (wait <= 0) return FilterResult::End::kTimeout;
+    if (call.cancel != nullptr && *call.cancel) return FilterResult::End::kCancelled;
     struct pollfd fds[3] = {{reading ? streams.out.reader() : -1, POLLIN, 0},
                             {listening ? streams.err.reader() : -1, POLLIN, 0},
                             {writing ? streams.in.writer() : -1, POLLOUT, 0}};
-    if (::poll(fds, 3, static_cast<int>(wait)) < 0 && errno != EINTR) fail_system("a converter");
+    const std::int64_t pause = call.cancel == nullptr ? wait : std::min(wait, kCancelMilliseconds);
+    if (::poll(fds, 3, static_cast<int>(pause)) < 0 && errno != EINTR) fail_system("a converter");
     if (fds[0].revents != 0) reading = take(streams.out.reader(), result.output, call.max_output + 1);
     if (fds[1].revents != 0) listening = take(streams.err.reader(), result.errors, kMaxErrors);
     if (result.output.size() > call.max_output) return FilterResult::End::kTooMuchOutput;

@@ -1,6 +1,7 @@
 // Another program as a filter: bytes in, bytes out, with limits.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -14,10 +15,11 @@ struct FilterCall {
   std::size_t max_output = 0;  // bytes
   std::size_t max_memory = 0;  // bytes of address space
   int timeout_seconds = 0;     // of the clock, and of the processor
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 struct FilterResult {
-  enum class End { kExited, kKilled, kTimeout, kTooMuchOutput, kNotFound };
+  enum class End { kExited, kKilled, kTimeout, kTooMuchOutput, kCancelled, kNotFound };
   End end = End::kExited;
   int code = 0;  // exit status, or the signal
   std::string output;

@@ -18,7 +18,9 @@ void TextBuilder::mark(std::size_t number, std::string label) {
   has_mark_ = true;
 }
 
-void TextBuilder::check_size() const {
+void TextBuilder::check() const {
+  if (options_.cancel != nullptr && *options_.cancel)
+    throw Error(ErrorCode::kCancelled, options_.name + ": cancelled");
   if (result_.text.size() <= options_.max_text_bytes) return;
   throw Error(ErrorCode::kResourceExhausted, options_.name + ": unpacks to more than " +
                                                  std::to_string(options_.max_text_bytes >> 20) +
@@ -62,14 +64,14 @@ void TextBuilder::inline_text(std::string_view text) {
     result_.text.append(text, at, end - at);
     at = end;
   }
-  check_size();
+  check();
 }
 
 void TextBuilder::verbatim(std::string_view text) {
   if (text.empty()) return;
   before_text();
   result_.text.append(text);
-  check_size();
+  check();
 }
 
 void TextBuilder::source_lines(std::string_view text, std::size_t first, bool keep_breaks) {

@@ -39,7 +39,7 @@ class TextBuilder {
 
  private:
   void before_text();
-  void check_size() const;
+  void check() const;
 
   const ConvertOptions& options_;
   ConvertedText result_;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <zip.h>
 
+#include <atomic>
 #include <chrono>
 #include <fstream>
 #include <iterator>
@@ -130,6 +131,10 @@ TEST_F(Hostile, AConverterThatNeverStopsWriting) {
 }
 
 TEST_F(Hostile, AConverterThatFails) {
+  const std::atomic<bool> cancel{true};
+  EXPECT_THAT(
+      error_of("%PDF-1.4", {.name = "a.pdf", .pdftotext = program("exec sleep 60\n"), .cancel = &cancel}),
+      HasSubstr("a.pdf: cancelled"));
   EXPECT_THAT(error_of("%PDF-1.4", {.name = "a.pdf", .pdftotext = program("kill -SEGV $$\n")}),
               HasSubstr("a.pdf: pdftotext crashed on it (signal 11)"));
   EXPECT_THAT(error_of("%PDF-1.4",
