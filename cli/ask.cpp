@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ void check_arguments(const AskArguments& arguments) {
   if (arguments.has_context && !arguments.files.empty()) {
     throw UsageError("--context and " + arguments.files.front() + ": give one of them");
   }
+  for (const std::string& file : arguments.files) {
+    if (file.empty()) throw UsageError("the name of a FILE is empty");
+  }
   std::size_t inputs = 0;
   for (const std::string& file : arguments.files) inputs += file == "-" ? 1 : 0;
   if (inputs > 1) throw UsageError("- is given twice: standard input can be read once");
@@ -93,7 +97,6 @@ std::vector<TextSource> read_sources(const AskArguments& arguments) {
 std::vector<Document> prepare_documents(const Reader& reader, std::vector<TextSource>& sources) {
   std::vector<Document> documents;
   for (TextSource& source : sources) {
-    check_interrupt();
     documents.push_back(reader.prepare(std::move(source.text), source.display_name()));
   }
   return documents;
@@ -141,9 +144,10 @@ void run_prompt(const Reader& reader, std::span<const Document> documents,
 void run_ask(const AskArguments& arguments, Program& program) {
   check_arguments(arguments);
   std::vector<TextSource> sources = read_sources(arguments);
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const Reader reader = Reader::load(find_model(arguments.model.model), reader_options(arguments.model));
-  check_interrupt();
   const std::vector<Document> documents = prepare_documents(reader, sources);
+  at_once.reset();
   const AskOptions options = ask_options(arguments.decode);
 
   ViewOptions view;

@@ -295,10 +295,12 @@ struct BenchArguments {
 void run_bench(const BenchArguments& arguments, Program& program) {
   const std::filesystem::path folder = find_model(arguments.model.model);
   const runtime::EngineOptions options = engine_options(arguments.model);
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const double start = monotonic_seconds();
   const runtime::Engine engine = runtime::Engine::load(folder, options);
   const double load_seconds = monotonic_seconds() - start;
   const text::Tokenizer tokenizer = text::Tokenizer::load(folder);
+  at_once.reset();
 
   Report report(program, arguments.json);
   if (!arguments.json) {

@@ -30,6 +30,15 @@ struct Program {
   Output out;
 };
 
+// For options that take a file's name: an empty one, as a variable that is not set gives, is a mistake.
+inline CLI::Validator names_a_file() {
+  return CLI::Validator(
+      [](const std::string& name) {
+        return std::string(name.empty() ? "the name of the file is empty" : "");
+      },
+      "");
+}
+
 // Each adds one command. `app` outlives the call of Program::action.
 void add_ask(CLI::App& app, Program& program);
 void add_eval(CLI::App& app, Program& program);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "eval.h"
+#include "interrupt.h"
 #include "metrics_output.h"
 #include "qa/squad.h"
 
@@ -27,6 +28,7 @@ struct ScoreArguments {
 };
 
 void run_score(const ScoreArguments& arguments, Program& program) {
+  const InterruptAtOnce at_once;
   const qa::SquadDataset data = qa::load_squad(arguments.data);
   const auto predictions = qa::load_predictions(arguments.predictions);
   const std::string version = metric_version(arguments.metric, data);
@@ -62,15 +64,20 @@ void add_eval_score(CLI::App& eval, Program& program) {
   CLI::App* command = eval.add_subcommand("score", "Score a file of predictions");
   command->fallthrough();
   command->footer(kFooter);
-  command->add_option("--data", arguments->data, "SQuAD file, v1.1 or v2.0")->option_text("FILE")->required();
+  command->add_option("--data", arguments->data, "SQuAD file, v1.1 or v2.0")
+      ->option_text("FILE")
+      ->check(names_a_file())
+      ->required();
   command->add_option("--predictions", arguments->predictions, "JSON object: question id to answer text")
       ->option_text("FILE")
+      ->check(names_a_file())
       ->required();
   command
       ->add_option(
           "--na-prob", arguments->na_prob,
           "JSON object: question id to the probability of \"no answer\"; adds best_exact and best_f1")
-      ->option_text("FILE");
+      ->option_text("FILE")
+      ->check(names_a_file());
   command
       ->add_option("--na-prob-thresh", arguments->na_prob_threshold,
                    "Probability above which a prediction counts as \"no answer\" (default: 1)")

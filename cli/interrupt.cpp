@@ -12,6 +12,7 @@ namespace kvasir::cli {
 namespace {
 
 std::atomic<bool> requested{false};
+std::atomic<bool> at_once{false};
 std::atomic<int> signal_number{SIGINT};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
               "a signal handler may use lock-free atomics only");
@@ -21,7 +22,7 @@ int notice[2] = {-1, -1};
 
 void on_signal(int signal) {
   signal_number = signal;
-  if (requested.exchange(true)) ::_exit(128 + signal);
+  if (requested.exchange(true) || at_once) ::_exit(128 + signal);
   const int error = errno;
   [[maybe_unused]] const ssize_t ignored = ::write(notice[1], "!", 1);
   errno = error;
@@ -60,13 +61,36 @@ void clear_interrupt() noexcept {
   requested = false;
 }
 
-bool wait_readable(int fd) noexcept {
-  struct pollfd events[2] = {{fd, POLLIN, 0}, {notice[0], POLLIN, 0}};
+namespace {
+
+bool wait_for(int fd, short event) noexcept {
+  struct pollfd events[2] = {{fd, event, 0}, {notice[0], POLLIN, 0}};
   while (true) {
     const int ready = ::poll(events, 2, -1);
     if (requested) return false;
-    if (ready > 0 || errno != EINTR) return true;  // what is wrong with fd, read() will say
+    if (ready > 0 || errno != EINTR) return true;  // what is wrong with fd, read() or write() will say
   }
+}
+
+}  // namespace
+
+bool wait_readable(int fd) noexcept {
+  return wait_for(fd, POLLIN);
+}
+
+bool wait_writable(int fd) noexcept {
+  return wait_for(fd, POLLOUT);
+}
+
+InterruptAtOnce::InterruptAtOnce() {
+  at_once = true;
+  if (!requested) return;
+  at_once = false;
+  check_interrupt();
+}
+
+InterruptAtOnce::~InterruptAtOnce() {
+  at_once = false;
 }
 
 int interrupt_signal() noexcept {

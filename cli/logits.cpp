@@ -3,9 +3,11 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/cpu.h"
 #include "base/json.h"
 #include "command.h"
@@ -80,9 +82,11 @@ tensor::TensorView float_view(const std::vector<float>& values) {
 }
 
 void run_logits(const LogitsArguments& arguments) {
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const std::vector<IdSequence> inputs = load_sequences(arguments.ids);
   const runtime::Engine engine =
       runtime::Engine::load(find_model(arguments.model.model), engine_options(arguments.model));
+  at_once.reset();
 
   std::vector<runtime::Sequence> sequences;
   for (const IdSequence& input : inputs) {
@@ -102,6 +106,8 @@ void run_logits(const LogitsArguments& arguments) {
     tensors.push_back({"start_logits." + std::to_string(i), float_view(start[i])});
     tensors.push_back({"end_logits." + std::to_string(i), float_view(end[i])});
   }
+  // What is written to a pipe leaves nothing behind, and may have to wait for its reader.
+  if (base::is_special_file(arguments.out)) at_once.emplace();
   formats::write_safetensors(arguments.out, tensors);
 }
 
@@ -112,8 +118,14 @@ void add_logits(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("logits", "Write a model's logits for given token ids");
   command->fallthrough();
   command->footer(kFooter);
-  command->add_option("--ids", arguments->ids, "Token ids to run")->option_text("FILE.json")->required();
-  command->add_option("--out", arguments->out, "File to write")->option_text("FILE.safetensors")->required();
+  command->add_option("--ids", arguments->ids, "Token ids to run")
+      ->option_text("FILE.json")
+      ->check(names_a_file())
+      ->required();
+  command->add_option("--out", arguments->out, "File to write")
+      ->option_text("FILE.safetensors")
+      ->check(names_a_file())
+      ->required();
   add_model_options(*command, arguments->model);
   command->callback([arguments, &program] {
     program.command = "logits";

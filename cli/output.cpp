@@ -26,11 +26,10 @@ void Output::flush_if_full() {
 void Output::flush() {
   std::string_view rest = buffer_;
   while (!rest.empty()) {
+    // A write that a signal breaks off half-way reports what it wrote, and the next one would wait again.
+    if (!wait_writable(fd_)) check_interrupt();
     const ssize_t written = ::write(fd_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) {
-      check_interrupt();
-      continue;
-    }
+    if (written < 0 && errno == EINTR) continue;
     if (written < 0) {
       const int error = errno;
       buffer_.clear();

@@ -9,6 +9,7 @@
 #include "command.h"
 #include "formats/checkpoint.h"
 #include "hub_options.h"
+#include "interrupt.h"
 #include "json_output.h"
 #include "model_location.h"
 
@@ -127,6 +128,7 @@ void add_show(CLI::App& app, Program& program) {
   command->callback([arguments, &program] {
     program.command = "show";
     program.action = [arguments, &program] {
+      const InterruptAtOnce at_once;
       const ModelFacts facts = read_facts(find_model(arguments->model));
       (arguments->json ? append_json : append_text)(program.out.buffer(), facts);
     };

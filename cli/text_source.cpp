@@ -180,7 +180,7 @@ TextSource read_text(const std::string& path) {
   } else {
     bytes = read_bytes(path);
   }
-  source.layout = convert(std::move(bytes), {.name = source.display_name()});
+  source.layout = convert(std::move(bytes), {.name = source.display_name(), .cancel = &interrupt_flag()});
   source.text = std::move(source.layout.text);
   return source;
 }

@@ -1,5 +1,6 @@
 // Input of every bad kind ends in one line that says what to do, a non-zero exit code, and nothing
 // half-written.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -268,6 +269,13 @@ TEST_F(BadOutput, MissingFolderAndFolder) {
   EXPECT_THAT(folder.names(), testing::ElementsAre("ids.json"));
 }
 
+TEST_F(BadOutput, NoName) {
+  expect_refused(logits(""), "--out: the name of the file is empty", 2);
+  expect_refused(run({.args = {"eval", "squad", "--data", "x", "--predictions", ""}}),
+                 "--predictions: the name of the file is empty", 2);
+  expect_refused(ask_file(""), "the name of a FILE is empty", 2);
+}
+
 TEST_F(BadOutput, ReadOnlyFolder) {
   ASSERT_EQ(::chmod(folder.path().c_str(), 0500), 0);
   const std::string out = folder.path() + "/out";
@@ -339,10 +347,17 @@ TEST(BadEnvironment, TheEnvironmentsModelIsUsed) {
 // --- Ctrl-C
 // -------------------------------------------------------------------------------------------------------
 
+// Descriptors that the interrupted program gets in place of ours.
+struct Redirection {
+  int input = -1, output = -1;
+};
+
 // Starts the program on work that takes minutes, sends a signal once it is at it, and waits.
-int interrupted(const std::vector<std::string>& args, int signal) {
+int interrupted(const std::vector<std::string>& args, int signal, Redirection streams = {}) {
   const pid_t pid = ::fork();
   if (pid == 0) {
+    if (streams.input >= 0) ::dup2(streams.input, STDIN_FILENO);
+    if (streams.output >= 0) ::dup2(streams.output, STDOUT_FILENO);
     std::vector<char*> argv = {const_cast<char*>("kvasir")};
     for (const std::string& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
     argv.push_back(nullptr);
@@ -386,6 +401,50 @@ TEST(Interrupt, EndsALongAnswerAndLeavesNothing) {
                         SIGINT),
             130);
   EXPECT_THAT(folder.names(), testing::UnorderedElementsAre("long.txt", "data.json"));
+}
+
+struct PipeEnds {
+  int ends[2] = {-1, -1};
+  PipeEnds() { EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0); }
+  ~PipeEnds() { ::close(ends[0]), ::close(ends[1]); }
+  PipeEnds(const PipeEnds&) = delete;
+  PipeEnds& operator=(const PipeEnds&) = delete;
+};
+
+// A write that a signal breaks off half-way has written something; the next one would wait for ever.
+TEST(Interrupt, EndsAWriteThatNobodyReads) {
+  const TemporaryFolder folder;
+  std::string text, lines;
+  for (int i = 0; i < 20000; ++i) text += "The treaty was signed in Lund. ";
+  for (int i = 0; i < 200; ++i) lines += '"' + text.substr(0, 3000) + "\"\n";
+  const auto blocked = [&](const std::vector<std::string>& args, const std::string& input) {
+    const PipeEnds pipe;
+    const int file = ::open(folder.file("input", input).c_str(), O_RDONLY | O_CLOEXEC);
+    const int status = interrupted(args, SIGINT, {.input = file, .output = pipe.ends[1]});
+    ::close(file);
+    return status;
+  };
+  EXPECT_EQ(blocked({"tokenize", "--jsonl", "--model", tiny_model()}, lines), 130);
+  EXPECT_EQ(blocked({"tokenize", "--model", tiny_model()}, text), 130);
+}
+
+TEST(Interrupt, EndsAReadThatNobodyWrites) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() + "/out";
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"ask", "-q", "Where?", "--model", tiny_model()},
+           {"tokenize", "--model", tiny_model()},
+           {"tokenize", "--jsonl", "--model", tiny_model()},
+           {"logits", "--ids", "/dev/stdin", "--out", out, "--model", tiny_model()},
+           {"eval", "score", "--data", "/dev/stdin", "--predictions", out},
+           {"eval", "squad", "--data", "/dev/stdin", "--predictions", out, "--model", tiny_model()}}) {
+    const PipeEnds pipe;
+    EXPECT_EQ(interrupted(args, SIGINT, {.input = pipe.ends[0]}), 130) << args[0] << ' ' << args[1];
+  }
+  const std::string fifo = folder.path() + "/fifo";  // waits in open()
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_EQ(interrupted({"logits", "--ids", fifo, "--out", out, "--model", tiny_model()}, SIGINT), 130);
+  EXPECT_THAT(folder.names(), testing::ElementsAre("fifo"));
 }
 
 }  // namespace
