@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -154,17 +155,23 @@ class LineParser {
   base::json::parser parser_;
 };
 
-// Byte offsets of one text to code points. Offsets mostly rise, so it counts on from where it was.
+// Byte offsets of one text to code points. Offsets mostly rise, so it counts on from where it was; tokens
+// that share a character step back a little.
 class OffsetCounter {
  public:
   explicit OffsetCounter(std::string_view text) : text_(text) {}
   std::size_t code_points(std::size_t byte) {
-    if (byte < byte_) byte_ = points_ = 0;
-    for (; byte_ < byte; ++byte_) points_ += (static_cast<std::uint8_t>(text_[byte_]) & 0xC0) != 0x80 ? 1 : 0;
+    if (byte == 0) byte_ = points_ = 0;
+    while (byte_ > byte) points_ -= begins_one(--byte_);
+    while (byte_ < byte) points_ += begins_one(byte_++);
     return points_;
   }
 
  private:
+  std::size_t begins_one(std::size_t byte) const noexcept {
+    return (static_cast<std::uint8_t>(text_[byte]) & 0xC0) != 0x80 ? 1 : 0;
+  }
+
   std::string_view text_;
   std::size_t byte_ = 0, points_ = 0;
 };
@@ -280,16 +287,20 @@ void run_jsonl(const text::Tokenizer& tokenizer, bool special, Output& out) {
 void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool special, Program& program) {
   use_utf8_locale();
   const Style style = make_style(use_color(program.color, STDOUT_FILENO));
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const text::Encoding encoding = encode(tokenizer, item, special);
+  at_once.reset();
   std::size_t width = 5;
   for (const std::int32_t id : encoding.ids) {
     width = std::max(width, display_width(printable(tokenizer.token(id))));
   }
   width = std::min<std::size_t>(width, 30);
   OffsetCounter first(item.text), second(item.pair);
-  std::string out = std::string(style.bold) + "    id  token" + std::string(width - 5, ' ') +
-                    "  word  start    end  text" + std::string(style.reset) + '\n';
+  std::string& out = program.out.buffer();
+  out += std::string(style.bold) + "    id  token" + std::string(width - 5, ' ') +
+         "  word  start    end  text" + std::string(style.reset) + '\n';
   for (std::size_t i = 0; i < encoding.size(); ++i) {
+    program.out.flush_if_full();
     const std::string token = printable(tokenizer.token(encoding.ids[i]));
     const std::size_t columns = display_width(token);
     char number[32];
@@ -302,9 +313,10 @@ void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool specia
     }
     OffsetCounter& counter = is_second ? second : first;
     const text::ByteSpan span = encoding.offsets[i];
+    const std::size_t begin = counter.code_points(span.begin);  // before the end: it counts forward
+    const std::size_t end = counter.code_points(span.end);
     char numbers[64];
-    std::snprintf(numbers, sizeof numbers, "%6d %6zu %6zu  ", encoding.word_ids[i],
-                  counter.code_points(span.begin), counter.code_points(span.end));
+    std::snprintf(numbers, sizeof numbers, "%6d %6zu %6zu  ", encoding.word_ids[i], begin, end);
     out += numbers;
     out +=
         printable(
@@ -312,7 +324,6 @@ void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool specia
         '\n';
   }
   out += std::to_string(encoding.size()) + " tokens\n";
-  program.out.write(out);
 }
 
 void run_tokenize(const TokenizeArguments& arguments, Program& program) {
@@ -322,7 +333,9 @@ void run_tokenize(const TokenizeArguments& arguments, Program& program) {
   if (!arguments.jsonl && !arguments.has_text && ::isatty(STDIN_FILENO) == 1) {
     throw UsageError("no text; give one as argument, or on standard input");
   }
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const text::Tokenizer tokenizer = text::Tokenizer::load(find_model(arguments.model));
+  at_once.reset();
   const bool special = !arguments.no_special_tokens;
   if (arguments.jsonl) {
     run_jsonl(tokenizer, special, program.out);

@@ -119,6 +119,19 @@ TEST(Tokenize, ALineOfAGigabyteIsRefusedInBoundedMemory) {
   EXPECT_LT(outcome.peak_kib, 400 << 10);
 }
 
+// Counting code points from the beginning for each token would take minutes.
+TEST(Tokenize, LongTextsTakeTimeInProportion) {
+  std::string words, emoji;
+  for (int i = 0; i < 100000; ++i) words += "The treaty ", emoji += "\U0001F98A\u6F22";
+  const Outcome table = run({.args = {"tokenize", "--model", tiny_model()}, .input = words});
+  EXPECT_EQ(table.exit_code, 0);
+  EXPECT_LT(table.seconds, 60);
+  const Outcome lines =
+      run({.args = {"tokenize", "--jsonl", "--model", tiny_model("roberta")}, .input = '"' + emoji + '"'});
+  EXPECT_EQ(lines.exit_code, 0);
+  EXPECT_LT(lines.seconds, 60);
+}
+
 TEST(Tokenize, AnswersBeforeItWaitsForMore) {
   int to[2], from[2];
   ASSERT_EQ(::pipe2(to, O_CLOEXEC), 0);
