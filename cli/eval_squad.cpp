@@ -25,7 +25,8 @@ constexpr const char* kFooter =
     R"(Data with unanswerable questions is scored as v2.0: all questions are asked,
 "no answer" is an answer, and best_exact, best_f1 tell what the best threshold
 would give. With --metric v1.1, and for v1.1 data, the answerable questions are
-asked and always answered.
+asked and always answered. As run_qa does, --decode squad predicts the word
+"empty" where it finds no candidate at all.
 
 --json prints one object: the metrics under the official scripts' key names,
 answerable_exact_match and answerable_f1 (v2.0 data: the best answer to each
@@ -85,7 +86,11 @@ class Run {
       const std::string& id = *ids_[i];
       std::string& chosen = answers_.chosen[id];
       std::string& best = answers_.best[id];
-      if (!results[i].answers.empty()) chosen = results[i].answers.front().text;
+      if (!results[i].answers.empty()) {
+        chosen = results[i].answers.front().text;
+      } else if (options_.decode == Decode::kSquad) {
+        chosen = "empty";  // what run_qa predicts, literally, for want of a candidate
+      }
       for (const Answer& answer : results[i].answers) {
         if (best.empty()) best = answer.text;
       }
@@ -123,12 +128,25 @@ bool is_asked(const qa::SquadQuestion& question, const std::string& version) {
   return version == "v2.0" || !question.answers.empty();
 }
 
-Answers ask_all(const Reader& reader, const qa::SquadDataset& data, const std::string& version,
-                const AskOptions& options) {
+// The number of questions. What cannot be asked is found before the work, not after half of it.
+std::size_t count_asked(const qa::SquadDataset& data, const std::string& version) {
   std::size_t total = 0;
   for (const qa::SquadParagraph& paragraph : data.paragraphs) {
-    for (const qa::SquadQuestion& question : paragraph.qas) total += is_asked(question, version) ? 1 : 0;
+    for (const qa::SquadQuestion& question : paragraph.qas) {
+      if (!is_asked(question, version)) continue;
+      ++total;
+      if (!question.question.empty() && !paragraph.context.empty()) continue;
+      throw Error(ErrorCode::kFormat, "question " + question.id + " of the data: " +
+                                          (question.question.empty() ? "it" : "its context") +
+                                          " is empty; take it out");
+    }
   }
+  return total;
+}
+
+Answers ask_all(const Reader& reader, const qa::SquadDataset& data, const std::string& version,
+                const AskOptions& options) {
+  const std::size_t total = count_asked(data, version);
   Run run(reader, options, total);
   for (const qa::SquadParagraph& paragraph : data.paragraphs) {
     std::optional<Document> document;  // tokenised once for all questions of the paragraph
@@ -171,6 +189,9 @@ void write_by_id(const std::string& path, const qa::NaProbabilities& questions, 
     append(text, i);
   }
   text += "\n}\n";
+  // What is written to a pipe leaves nothing behind, and may have to wait for its reader.
+  std::optional<InterruptAtOnce> at_once;
+  if (base::is_special_file(path)) at_once.emplace();
   base::AtomicFile file(path);
   file.write(text);
   file.commit();
@@ -178,15 +199,17 @@ void write_by_id(const std::string& path, const qa::NaProbabilities& questions, 
 
 // Fails before the work, not after it, if a result could not be written.
 void check_writable(const std::string& path) {
-  if (!path.empty()) base::AtomicFile file(path);
+  if (!path.empty() && !base::is_special_file(path)) base::AtomicFile file(path);
 }
 
 void run_squad(const SquadArguments& arguments, Program& program) {
   check_writable(arguments.predictions);
   check_writable(arguments.na_prob_out);
+  std::optional<InterruptAtOnce> at_once(std::in_place);
   const qa::SquadDataset data = qa::load_squad(arguments.data);
   const std::string version = metric_version(arguments.metric, data);
   const Reader reader = Reader::load(find_model(arguments.model.model), reader_options(arguments.model));
+  at_once.reset();
   AskOptions options = ask_options(arguments.decode);
   options.handle_impossible_answer = version == "v2.0";
   // The chosen answer, and behind a "no answer" the best one. (The pipeline's answers depend on top_k.)
@@ -219,16 +242,21 @@ void add_eval_squad(CLI::App& eval, Program& program) {
   CLI::App* command = eval.add_subcommand("squad", "Answer a SQuAD file's questions and score them");
   command->fallthrough();
   command->footer(kFooter);
-  command->add_option("--data", arguments->data, "SQuAD file, v1.1 or v2.0")->option_text("FILE")->required();
+  command->add_option("--data", arguments->data, "SQuAD file, v1.1 or v2.0")
+      ->option_text("FILE")
+      ->check(names_a_file())
+      ->required();
   command
       ->add_option("--predictions", arguments->predictions,
                    "Write the answers: JSON object, question id to text")
-      ->option_text("OUT");
+      ->option_text("OUT")
+      ->check(names_a_file());
   command
       ->add_option(
           "--na-prob-out", arguments->na_prob_out,
           "Write how likely \"no answer\" is: JSON object, question id to number (squad: score difference)")
-      ->option_text("OUT");
+      ->option_text("OUT")
+      ->check(names_a_file());
   command->add_option("--metric", arguments->metric, "v1.1 or v2.0 (default: by the data)")
       ->option_text("v1.1|v2.0")
       ->check(CLI::IsMember({"v1.1", "v2.0"}));
