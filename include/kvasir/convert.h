@@ -3,8 +3,8 @@
 //   auto document = kvasir::convert(bytes, {.name = "report.pdf"});
 //   auto prepared = reader.prepare(document.text, "report.pdf");
 //   auto answer = reader.ask("Who audited it?", prepared).answers.at(0);
-//   std::cout << answer.text << ", " << document.locate(answer.range.byte_start).describe() << '\n';   //
-//   page 3
+//   auto place = document.locate(answer.range.byte_start);
+//   std::cout << answer.text << ", " << place.describe() << '\n';  // Mazars, page 3
 //
 // Reads plain text and Markdown in any common encoding, HTML, PDF (through the program pdftotext), Word
 // (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), EPUB and e-mail (.eml). The format is

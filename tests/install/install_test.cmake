@@ -16,7 +16,7 @@ function(run expected)
 endfunction()
 
 run("" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
-foreach(file bin/kvasir include/kvasir/reader.h share/man/man1/kvasir.1 share/bash-completion/completions/kvasir
+foreach(file bin/kvasir include/kvasir/reader.h include/kvasir/convert.h share/man/man1/kvasir.1 share/bash-completion/completions/kvasir
     share/kvasir/models/kvasir-base/model.safetensors)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "${file} was not installed")
@@ -42,4 +42,5 @@ run("" ${CMAKE_COMMAND} -G ${GENERATOR} -S ${SOURCE}/consumer -B ${work}/consume
   -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_BUILD_TYPE=Release)
 run("" ${CMAKE_COMMAND} --build ${work}/consumer)
 run("Lund\n" ${work}/consumer/consumer ${prefix}/share/kvasir/models/kvasir-base)
+run("Mazars, line 1\n" ${work}/consumer/consumer ${prefix}/share/kvasir/models/kvasir-base examples)
 file(REMOVE_RECURSE ${work})

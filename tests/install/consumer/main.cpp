@@ -1,12 +1,19 @@
-// The example of kvasir/reader.h. Argument: the model folder.
+// The example of kvasir/reader.h. Argument: the model folder; without one, how loading fails; a second one,
+// whatever it is: the other examples.
 #include <kvasir/reader.h>
 
 #include <iostream>
 
+#include "examples.h"
+
 int main(int argc, char** argv) {
-  if (argc != 2) return 2;
+  if (argc < 2) return load_a_model();
   auto reader = kvasir::Reader::load(argv[1]);
   auto document = reader.prepare("The treaty was signed in Lund in 1676.", "treaty.txt");
   auto result = reader.ask("Where was the treaty signed?", document);
   std::cout << result.answers.at(0).text << '\n';
+  if (argc == 2) return 0;
+  ask_a_document(reader, "The accounts were audited by Mazars.");
+  ask_with_options(reader, document);
+  ask_much(reader, document);
 }

@@ -1,0 +1,41 @@
+// The examples of the public headers, which tests/docs/header_examples_test.sh compares line by line.
+#include "examples.h"
+
+#include <kvasir/convert.h>
+#include <kvasir/error.h>
+#include <kvasir/reader.h>
+
+#include <iostream>
+#include <vector>
+
+int load_a_model() {
+  try {
+    auto reader = kvasir::Reader::load("models/my-reader");
+  } catch (const kvasir::Error& error) {
+    std::cerr << error.what() << '\n';
+    return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
+  }
+  return 0;
+}
+
+void ask_a_document(const kvasir::Reader& reader, std::string bytes) {
+  auto document = kvasir::convert(bytes, {.name = "report.pdf"});
+  auto prepared = reader.prepare(document.text, "report.pdf");
+  auto answer = reader.ask("Who audited it?", prepared).answers.at(0);
+  auto place = document.locate(answer.range.byte_start);
+  std::cout << answer.text << ", " << place.describe() << '\n';
+}
+
+void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document) {
+  kvasir::AskOptions options;
+  options.top_k = 3;
+  options.handle_impossible_answer = true;
+  auto result = reader.ask("Who signed it?", document, options);
+}
+
+void ask_much(const kvasir::Reader& reader, const kvasir::Document& document) {
+  std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
+  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+    std::cout << query << ": " << result.answers.at(0).text << '\n';
+  });
+}

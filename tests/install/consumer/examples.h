@@ -1,0 +1,10 @@
+#pragma once
+
+#include <kvasir/reader.h>
+
+#include <string>
+
+int load_a_model();
+void ask_a_document(const kvasir::Reader& reader, std::string bytes);
+void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document);
+void ask_much(const kvasir::Reader& reader, const kvasir::Document& document);
