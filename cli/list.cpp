@@ -17,7 +17,10 @@ constexpr const char* kFooter =
 ships with kvasir is not in the cache; kvasir show tells about it.
 
 --json prints one line per model:
-  {"id":…,"size":…,"revisions":[{"commit":…,"refs":[…],"folder":…},…]})";
+  {"id":…,"size":…,"revisions":[{"commit":…,"refs":[…],"folder":…},…]}
+
+Example:
+  kvasir list)";
 
 void append_json(std::string& out, const hub::CachedModel& model) {
   out += "{\"id\":";

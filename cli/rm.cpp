@@ -14,8 +14,10 @@ void add_rm(CLI::App& app, Program& program) {
   CLI::App* command = app.add_subcommand("rm", "Delete models that were fetched");
   command->fallthrough();
   command->footer(
-      "Deletes all revisions of a model from the cache, which other Hugging Face programs\n"
-      "share; see kvasir list.");
+      "Deletes all revisions of a model from the cache, which other Hugging Face\n"
+      "programs share; see kvasir list.\n\n"
+      "Example:\n"
+      "  kvasir rm deepset/minilm-uncased-squad2");
   command->add_option("ID", *ids, "Models to delete")->option_text("ID...")->required();
   command->callback([ids, &program] {
     program.command = "rm";

@@ -23,7 +23,8 @@ std::size_t columns(const std::string& line) {
 
 TEST(CommandLine, EveryCommandHasHelpThatFitsATerminal) {
   const std::vector<std::vector<std::string>> commands = {
-      {}, {"ask"}, {"eval"}, {"eval", "squad"}, {"eval", "score"}, {"tokenize"}, {"logits"}, {"bench"}};
+      {},         {"ask"},   {"eval"}, {"eval", "squad"}, {"eval", "score"}, {"tokenize"},
+      {"logits"}, {"bench"}, {"pull"}, {"list"},          {"show"},          {"rm"}};
   for (std::vector<std::string> args : commands) {
     args.emplace_back("--help");
     const Outcome outcome = run({.args = args});
