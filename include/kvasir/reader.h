@@ -40,7 +40,7 @@ struct ReaderOptions {
   // Worker threads, the caller's included; 0 = one per core that the process may use.
   int threads = 0;
   // "scalar", "avx2", "avx512"; "" = the best that this processor has.
-  std::string isa = "";
+  std::string isa = {};
   // What matrix products are computed in: "fp32"; "int8": bytes, several times as fast, logits within about 5
   // % of their spread; "auto": as the weights are stored (int8 for those of `kvasir quantize`, else fp32).
   std::string precision = "auto";

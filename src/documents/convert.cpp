@@ -10,7 +10,7 @@
 namespace kvasir {
 
 std::string Location::describe() const {
-  const std::string at = std::to_string(number);
+  std::string at = std::to_string(number);
   switch (unit) {
     case Unit::kLine:
       return "line " + at;
