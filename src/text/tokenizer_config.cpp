@@ -25,18 +25,20 @@ enum class Naming {
   kPlain,
   kMaskTakesSpace,            // the mask takes the space before it along
   kNormalizedMaskTakesSpace,  // and is sought in the normalised text
-  kAllNormalized              // that, and the others are sought there too
+  kAllNormalized,             // that, and the others are sought there too
+  kNormalizedUnknown          // only the unknown token is
 };
 
 struct TokenizerClass {
   std::string_view name, model_type;
   std::array<const char*, kSpecialRoles> special;  // in the order of SpecialRole; nullptr: none
   VocabularyKind vocabulary;
-  Naming naming = Naming::kPlain;
-  bool token_type_ids = true;    // whether the class feeds them to its model
-  bool bert_normalizer = false;  // overridden by the configuration
-  bool trims_offsets = false;    // RoBERTa: the configuration overrides the post-processor
-  bool bos_template = false;     // the template is made of bos and eos
+  Naming naming = Naming::kPlain;        // beside a tokenizer.json: the class that ends in Fast
+  Naming files_naming = Naming::kPlain;  // with vocabulary files alone, which the slow class reads
+  bool token_type_ids = true;            // whether the class feeds them to its model
+  bool bert_normalizer = false;          // overridden by the configuration
+  bool trims_offsets = false;            // RoBERTa: the configuration overrides the post-processor
+  bool bos_template = false;             // the template is made of bos and eos
   bool pad_left = false;
 };
 
@@ -69,6 +71,7 @@ constexpr TokenizerClass roberta_kin(std::string_view name, std::string_view mod
           .special = kRobertaNames,
           .vocabulary = VocabularyKind::kByteLevelBpe,
           .naming = Naming::kMaskTakesSpace,
+          .files_naming = Naming::kMaskTakesSpace,
           .token_type_ids = false,
           .trims_offsets = true};
 }
@@ -88,6 +91,7 @@ constexpr TokenizerClass kClasses[] = {
      .special = kMpnetNames,
      .vocabulary = VocabularyKind::kWordPiece,
      .naming = Naming::kAllNormalized,
+     .files_naming = Naming::kMaskTakesSpace,
      .token_type_ids = false,
      .bert_normalizer = true},
     roberta_kin("RobertaTokenizer", "roberta"),
@@ -98,16 +102,19 @@ constexpr TokenizerClass kClasses[] = {
      .special = kRobertaNames,
      .vocabulary = VocabularyKind::kSentencePiece,
      .naming = Naming::kNormalizedMaskTakesSpace,
+     .files_naming = Naming::kMaskTakesSpace,
      .token_type_ids = false},
     {.name = "AlbertTokenizer",
      .model_type = "albert",
      .special = kAlbertNames,
      .vocabulary = VocabularyKind::kSentencePiece,
-     .naming = Naming::kMaskTakesSpace},
+     .naming = Naming::kMaskTakesSpace,
+     .files_naming = Naming::kMaskTakesSpace},
     {.name = "DebertaV2Tokenizer",
      .model_type = "deberta-v2",
      .special = kDebertaNames,
-     .vocabulary = VocabularyKind::kSentencePiece},
+     .vocabulary = VocabularyKind::kSentencePiece,
+     .files_naming = Naming::kNormalizedUnknown},
     {.name = "LlamaTokenizer",
      .model_type = "llama",
      .special = kLlamaNames,
@@ -214,10 +221,13 @@ SpecialToken parse_special(const base::json::value& value, const std::string& or
 
 void apply_naming(TokenizerConfig& config, SpecialRole role) {
   if (config.known_class == nullptr) return;
-  const Naming naming = config.known_class->naming;
+  const Naming naming =
+      config.has_tokenizer_json ? config.known_class->naming : config.known_class->files_naming;
   SpecialToken& special = *config.special[static_cast<std::size_t>(role)];
   const bool is_mask = role == SpecialRole::kMask;
-  if (naming == Naming::kPlain || (naming != Naming::kAllNormalized && !is_mask)) return;
+  const bool concerned = naming == Naming::kNormalizedUnknown ? role == SpecialRole::kUnk
+                                                              : is_mask || naming == Naming::kAllNormalized;
+  if (naming == Naming::kPlain || !concerned) return;
   special.has_flags = true;
   special.token.lstrip = is_mask;
   special.token.normalized = naming != Naming::kMaskTakesSpace;
@@ -397,6 +407,8 @@ PostProcessor bos_template(const TokenizerConfig& config, const TokenizerParts& 
 TokenizerConfig load_tokenizer_config(const fs::path& folder, const std::string& default_class) {
   const ConfigFile file(folder / "tokenizer_config.json");
   TokenizerConfig config;
+  std::error_code ignored;
+  config.has_tokenizer_json = fs::exists(folder / "tokenizer.json", ignored);
   config.model_max_length = SIZE_MAX;
   config.tokenizer_class = tokenizer_class(file.object, folder, default_class);
   config.model_input_names = {"input_ids", "token_type_ids", "attention_mask"};

@@ -37,6 +37,7 @@ struct TokenizerClass;
 struct TokenizerConfig {
   std::string tokenizer_class;                  // without "Fast"; empty if nothing says
   const TokenizerClass* known_class = nullptr;  // nullptr: it is like any other
+  bool has_tokenizer_json = false;
   // Set for BertTokenizer and its kin, whose configuration has the last word on the normaliser.
   std::optional<BertNormalizerOptions> bert;
   bool overrides_chinese_chars = true;  // of MPNet's it has none on that

@@ -81,6 +81,23 @@ TEST(TokenizerClass, MaskOfTheClassTakesTheSpaceBeforeIt) {
   EXPECT_EQ(tokenizer.pair_template_tokens(), 3u);
 }
 
+// The classes that end in Fast seek them in the normalised text.
+TEST(TokenizerClass, WithoutTokenizerJsonMpnetSeeksItsTokensInTheTextAsItIs) {
+  const Folder folder("encoders-qa/mpnet", {"vocab.txt"});
+  const auto tokenizer = folder.load({{"tokenizer_class", "MPNetTokenizer"}});
+  EXPECT_THAT(tokens_of(tokenizer, "a  <mask>"), ElementsAre("<s>", "a", "<mask>", "</s>"));
+  EXPECT_THAT(tokens_of(tokenizer, "a <S>"), ElementsAre("<s>", "a", "<", "s", ">", "</s>"));
+}
+
+// In the text as it is, space before it would be stripped.
+TEST(TokenizerClass, WithoutTokenizerJsonDebertaSeeksTheUnknownTokenInTheNormalisedText) {
+  const Folder folder("encoders-qa/albert", {});
+  folder.copy("encoders-qa/albert", "spiece.model", "spm.model");
+  const auto tokenizer = folder.load({{"tokenizer_class", "DebertaV2Tokenizer"}, {"unk_token", "<unk>"}});
+  EXPECT_THAT(tokens_of(tokenizer, "in  <unk>"),
+              ElementsAre("[CLS]", "\u2581in", "\u2581", "<unk>", "[SEP]"));
+}
+
 TEST(TokenizerClass, InputsPaddingAndTemplates) {
   const struct {
     const char* family;
