@@ -4,7 +4,8 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
+#include <csetjmp>
+#include <cstdlib>
 #include <vector>
 
 #include "documents/encoding.h"
@@ -14,10 +15,58 @@ namespace kvasir::documents {
 
 namespace {
 
-// The parser needs some 20 times the page, and looks up its stack of open elements at each tag.
+// The parser needs some 35 times the page, and looks up its stack of open elements at each tag.
 constexpr std::size_t kMaxPage = std::size_t{32} << 20;
-// Browsers stop at 512; the parser frees its tree by recursion.
+// Browsers stop at 512.
 constexpr std::size_t kMaxOpenElements = 2000;
+// The parser compares each attribute of a tag with all before it.
+constexpr std::size_t kMaxAttributes = 250;
+// Tables of nothing but tags need 70 times the page.
+constexpr std::size_t kMemoryPerByte = 100, kMemoryPerPage = std::size_t{64} << 20;
+
+// The parser copies formatting elements that are open (<font>, <b>) into every paragraph that they reach
+// into, so that a small page may take any amount of memory, and it does not know that an allocation can fail.
+// Therefore its blocks are on a list, and at the limit it is left by a jump.
+class ParserMemory {
+ public:
+  explicit ParserMemory(std::size_t limit) : left_(limit) {}
+  ParserMemory(const ParserMemory&) = delete;
+  ParserMemory& operator=(const ParserMemory&) = delete;
+  ~ParserMemory() {
+    while (first_ != nullptr) release(this, first_ + 1);
+  }
+
+  static void* allocate(void* self, std::size_t bytes) {
+    auto& memory = *static_cast<ParserMemory*>(self);
+    const std::size_t size = sizeof(Block) + bytes;
+    void* raw = size <= memory.left_ ? std::malloc(size) : nullptr;
+    if (raw == nullptr) std::longjmp(memory.exhausted_, 1);  // over C code only
+    auto* block = new (raw) Block{.size = size, .previous = nullptr, .next = memory.first_};
+    if (memory.first_ != nullptr) memory.first_->previous = block;
+    memory.first_ = block;
+    memory.left_ -= size;
+    return block + 1;
+  }
+  static void release(void* self, void* pointer) {
+    if (pointer == nullptr) return;
+    auto& memory = *static_cast<ParserMemory*>(self);
+    Block* block = static_cast<Block*>(pointer) - 1;
+    (block->previous != nullptr ? block->previous->next : memory.first_) = block->next;
+    if (block->next != nullptr) block->next->previous = block->previous;
+    memory.left_ += block->size;
+    std::free(block);
+  }
+  std::jmp_buf& exhausted() noexcept { return exhausted_; }
+
+ private:
+  struct alignas(std::max_align_t) Block {
+    std::size_t size;
+    Block *previous, *next;
+  };
+  std::size_t left_;
+  Block* first_ = nullptr;
+  std::jmp_buf exhausted_ = {};
+};
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
@@ -43,10 +92,35 @@ std::size_t skip_past(std::string_view html, std::string_view needle, std::size_
   return html.size();
 }
 
-// An upper bound of how many elements are open at once, without parsing.
-std::size_t open_elements(std::string_view html) {
-  std::size_t open = 0, most = 0;
-  for (std::size_t at = html.find('<'); at < html.size(); at = html.find('<', at)) {
+constexpr std::string_view kBlank = " \t\r\n\f";
+
+// How many attributes a tag has whose name ends at `at`; counts no further than one more than are allowed.
+std::size_t attributes(std::string_view html, std::size_t at) {
+  std::size_t count = 0;
+  for (; at < html.size() && html[at] != '>' && count <= kMaxAttributes; ++at) {
+    const bool separates = html[at] == '/' || kBlank.find(html[at]) != std::string_view::npos;
+    const char next = at + 1 < html.size() ? html[at + 1] : '>';
+    if (separates && next != '/' && next != '>' && next != '=' && kBlank.find(next) == std::string_view::npos)
+      ++count;
+    if (html[at] != '=') continue;
+    const std::size_t value = std::min(html.find_first_not_of(kBlank, at + 1), html.size());
+    if (value == html.size() || (html[value] != '"' && html[value] != '\'')) continue;
+    at = std::min(html.find(html[value], value + 1), html.size() - 1);
+  }
+  return count;
+}
+
+// Upper bounds, without parsing; complexity() stops at the first that is more than allowed.
+struct Complexity {
+  std::size_t open_elements = 0;  // at once
+  std::size_t attributes = 0;     // of a tag
+  bool allowed() const noexcept { return open_elements <= kMaxOpenElements && attributes <= kMaxAttributes; }
+};
+
+Complexity complexity(std::string_view html) {
+  Complexity most;
+  std::size_t open = 0;
+  for (std::size_t at = html.find('<'); at < html.size() && most.allowed(); at = html.find('<', at)) {
     ++at;
     if (html.substr(at).starts_with("!--")) {
       at = skip_past(html, "-->", at);
@@ -54,12 +128,13 @@ std::size_t open_elements(std::string_view html) {
     }
     const bool end_tag = at < html.size() && html[at] == '/';
     const std::size_t begin = at + (end_tag ? 1 : 0);
-    std::size_t end = begin;
-    while (end < html.size() && std::string_view(" \t\r\n\f/>").find(html[end]) == std::string_view::npos)
-      ++end;
+    const bool is_tag = begin < html.size() && (html[begin] | 32) >= 'a' && (html[begin] | 32) <= 'z';
+    if (!is_tag) continue;
+    const std::size_t end = std::min(html.find_first_of(" \t\r\n\f/>", begin), html.size());
     const std::string_view name = html.substr(begin, end - begin);
-    const bool is_tag = !name.empty() && ((name[0] | 32) >= 'a' && (name[0] | 32) <= 'z');
-    if (!is_tag || closes_itself(name)) continue;
+    at = end;  // a name may hold further "<"
+    most.attributes = std::max(most.attributes, attributes(html, end));
+    if (closes_itself(name)) continue;
     if (end_tag) {
       open -= open > 0 ? 1 : 0;
     } else if (equal_ignoring_case(name, "script")) {
@@ -67,7 +142,7 @@ std::size_t open_elements(std::string_view html) {
     } else if (equal_ignoring_case(name, "style")) {
       at = skip_past(html, "</style", end);
     } else {
-      most = std::max(most, ++open);
+      most.open_elements = std::max(most.open_elements, ++open);
     }
   }
   return most;
@@ -185,6 +260,17 @@ void append_tree(const GumboNode& root, std::size_t first_line, TextBuilder& out
   }
 }
 
+// Null if the memory does not suffice. The output lives as long as the memory.
+const GumboOutput* parse(std::string_view html, ParserMemory& memory) {
+  GumboOptions options = kGumboDefaultOptions;
+  options.max_errors = 0;
+  options.allocator = &ParserMemory::allocate;
+  options.deallocator = &ParserMemory::release;
+  options.userdata = &memory;
+  if (setjmp(memory.exhausted()) != 0) return nullptr;
+  return gumbo_parse_with_options(&options, html.data(), html.size());
+}
+
 // What a page's <meta> says of its encoding (or an XML declaration), in the first kilobyte, as browsers look
 // for it.
 std::string declared_encoding(std::string_view bytes) {
@@ -207,15 +293,21 @@ void append_html(std::string_view html, std::size_t first_line, const ConvertOpt
     throw Error(ErrorCode::kResourceExhausted, options.name + ": an HTML page of more than " +
                                                    std::to_string(kMaxPage >> 20) + " MiB; split it");
   }
-  if (open_elements(html) > kMaxOpenElements) {
+  const Complexity most = complexity(html);
+  if (most.open_elements > kMaxOpenElements) {
     throw Error(ErrorCode::kResourceExhausted, options.name + ": its HTML is nested deeper than " +
                                                    std::to_string(kMaxOpenElements) + " elements");
   }
-  GumboOptions parser = kGumboDefaultOptions;
-  parser.max_errors = 0;
-  const auto destroy = [&](GumboOutput* output) { gumbo_destroy_output(&parser, output); };
-  const std::unique_ptr<GumboOutput, decltype(destroy)> output(
-      gumbo_parse_with_options(&parser, html.data(), html.size()), destroy);
+  if (most.attributes > kMaxAttributes) {
+    throw Error(ErrorCode::kResourceExhausted, options.name + ": an HTML tag has more than " +
+                                                   std::to_string(kMaxAttributes) + " attributes");
+  }
+  ParserMemory memory(kMemoryPerPage + html.size() * kMemoryPerByte);
+  const GumboOutput* output = parse(html, memory);
+  if (output == nullptr) {
+    throw Error(ErrorCode::kResourceExhausted,
+                options.name + ": its HTML takes too much memory; close its formatting elements");
+  }
   append_tree(*output->root, first_line, out);
 }
 

@@ -109,6 +109,27 @@ TEST_F(Hostile, DeepNesting) {
   EXPECT_THAT(error_of(mail + "\nend\n", {.name = "a.eml"}), HasSubstr("nested deeper than 64"));
 }
 
+// Each is a few megabytes and took minutes or tens of gigabytes.
+TEST_F(Hostile, HtmlThatCostsMoreThanItsSize) {
+  std::string fonts = "<p>", declarations, attributes = "<p";
+  for (int i = 0; i < 1900; ++i) fonts += "<font size=" + std::to_string(i) + ">";
+  for (int i = 0; i < 500'000; ++i) fonts += "<p>x";
+  EXPECT_THAT(error_of(fonts, {.name = "a.html"}), HasSubstr("a.html: its HTML takes too much memory"));
+  for (int i = 0; i < 300'000; ++i) attributes += " a" + std::to_string(i) + "=b";
+  EXPECT_THAT(error_of(attributes + ">x", {.name = "a.html"}),
+              HasSubstr("a.html: an HTML tag has more than 250 attributes"));
+  for (int i = 0; i < 500'000; ++i) declarations += "<![CDATA[";
+  EXPECT_EQ(convert("<p>x " + declarations, {.name = "a.html"}).text, "x");
+  EXPECT_THAT(error_of(declarations, {.name = "a.md"}), HasSubstr("there is no text in it"));
+  EXPECT_EQ(convert("<p title=\"a > b = 'c' d/e\" lang = 'en'/><b a=1/>x</b>", {.name = "a.html"}).text, "x");
+}
+
+TEST_F(Hostile, DenseTablesAreHonest) {
+  std::string html = "<table>";
+  for (int i = 0; i < 20'000; ++i) html += "<tr><td>a<td>b";
+  EXPECT_GT(convert(html, {.name = "a.html"}).text.size(), 79'000U);
+}
+
 TEST_F(Hostile, UnclosedElementsOfHonestPagesAreNotDeep) {
   std::string html;
   for (int i = 0; i < 20'000; ++i) html += "<p>one<br><ul><li>two<li>three</ul><img src=a>";
