@@ -33,7 +33,8 @@ struct DebertaV2Config {
   bool c2p = false, p2c = false;  // pos_att_type
   bool norm_rel_ebd = false;
   std::size_t conv_kernel_size = 0;  // 0: no convolution
-  kernels::Activation conv_act = kernels::Activation::kGelu;
+  kernels::Activation conv_act = kernels::Activation::kNone;
+  bool conv_tanh = false;  // in place of conv_act
 
   DistanceBuckets buckets() const noexcept {
     return {.position_buckets = position_buckets, .max_relative_positions = max_relative_positions};
@@ -93,9 +94,8 @@ void visit(DebertaV2Config& c, const Visitor& v) {
   c.norm_rel_ebd = has_part(v.json().string_or("norm_rel_ebd", "none"), "layer_norm");
   v.optional_or_none("conv_kernel_size", c.conv_kernel_size, kMaxPositions);
   v.only("conv_groups", std::int64_t{1});
-  // The reference's default, tanh, is no activation of a published model.
-  if (c.conv_kernel_size > 0 && !v.json().has("conv_act")) v.json().fail("key conv_act is missing");
-  v.optional("conv_act", c.conv_act);
+  c.conv_tanh = v.json().string_or("conv_act", "tanh") == "tanh";
+  if (!c.conv_tanh) v.optional("conv_act", c.conv_act);
 }
 
 struct DebertaV2Layer {
@@ -278,6 +278,9 @@ class DebertaV2 final : public QaModel {
     float* out = context.workspace.floats(kPositions, tokens * width);
     forward(weights_.conv, context,
             {.x = neighbours, .y = out, .rows = tokens, .activation = config_.conv_act});
+    // No published model has it, so that there is no kernel for it.
+    if (config_.conv_tanh)
+      std::transform(out, out + tokens * width, out, [](float v) { return std::tanh(v); });
     clear_pads(batch, width, out);
     return out;
   }
