@@ -22,6 +22,7 @@ from contenders import (HERE, LATENCY, PRECISIONS, RIVALS, ROOT, SQUAD, NotStart
 
 SHAPES = ["1x32", "1x128", "1x384", "8x128", "8x384"]
 TURN_MS = 60  # a turn repeats short passes until it has lasted about so long
+FEW = 200  # a part of so many is about thirty questions
 SAME_FP32 = 2e-3  # largest difference of logits in fp32, as a share of the largest logit, before a run stops
 
 
@@ -139,7 +140,7 @@ def write_part(file, part, parts, out):
 def our_precisions(arguments, folders, file, work):
     """The precisions that our program answers in."""
     few, can = work / "few.json", []
-    write_part(file, 0, 200, few)
+    write_part(file, 0, FEW, few)
     for precision in arguments.precisions:
         try:
             kvasir_squad(arguments, folders[precision], few, precision)
@@ -155,8 +156,8 @@ def measure_squad(arguments, work):
     folders, file = our_folders(arguments, "kvasir-base", model), Path(arguments.data)
     ours = our_precisions(arguments, folders, file, work)
     rivals = start_rivals(arguments, model, graphs, SQUAD)
-    for engine in rivals:  # warm
-        engine.ask(f"squad {file} 0 40 32 sorted")
+    for engine in rivals:  # warm: one or two batches
+        engine.ask(f"squad {file} 0 {FEW} 32 sorted")
     totals = {}
 
     def add(name, precision, order, seconds, questions, f1):
