@@ -32,11 +32,13 @@ void add_model_options(CLI::App& command, ModelArguments& arguments) {
       ->check(CLI::IsMember({"scalar", "avx2", "avx512"}))
       ->group(group);
   command
-      .add_option("--precision", arguments.precision,
-                  "What matrix products are computed in: fp32; int8, which is several times as fast and "
-                  "changes few answers; auto: as the weights are stored (default: auto)")
+      .add_option(
+          "--precision", arguments.precision,
+          "What matrix products are computed in: fp32; bf16 where the processor has it; int8, which is "
+          "several times as fast and changes few answers; auto: as the weights are stored (default: "
+          "auto)")
       ->option_text("NAME")
-      ->check(CLI::IsMember({"auto", "fp32", "int8"}))
+      ->check(CLI::IsMember({"auto", "fp32", "bf16", "int8"}))
       ->group(group);
 }
 

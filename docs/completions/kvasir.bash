@@ -10,7 +10,7 @@ _kvasir() {
     --decode) words='kvasir pipeline squad' ;;
     --metric) words='v1.1 v2.0' ;;
     --isa) words='scalar avx2 avx512' ;;
-    --precision) words='auto fp32 int8' ;;
+    --precision) words='auto fp32 bf16 int8' ;;
     --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
     --model | -m)

@@ -41,8 +41,9 @@ struct ReaderOptions {
   int threads = 0;
   // "scalar", "avx2", "avx512"; "" = the best that this processor has.
   std::string isa = {};
-  // What matrix products are computed in: "fp32"; "int8": bytes, several times as fast, logits within about 5
-  // % of their spread; "auto": as the weights are stored (int8 for those of `kvasir quantize`, else fp32).
+  // What matrix products are computed in: "fp32"; "bf16", where the processor has it; "int8": bytes, several
+  // times as fast, logits within about 5 % of their spread; "auto": as the weights are stored (int8 for those
+  // of `kvasir quantize`, else fp32).
   std::string precision = "auto";
 };
 

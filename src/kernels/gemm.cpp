@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "kernels/bf16.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -85,6 +86,19 @@ void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) 
        .panels = call.b->panels(),
        .row_bytes = call.b->k * sizeof(float),
        .speed = 1});
+}
+
+void gemm(const Bf16Kernels& kernels, base::ThreadPool& pool, const Bf16GemmCall& call) {
+  assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
+  assert(call.lda >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
+  assert(call.c_block % kPanelColumns == 0);
+  if (call.m == 0) return;
+  run(kernels, pool, call,
+      {.m = call.m,
+       .k = call.b->k,
+       .panels = call.b->panels(),
+       .row_bytes = call.lda * sizeof(std::uint16_t),
+       .speed = 2});
 }
 
 void gemm(const Int8Kernels& kernels, base::ThreadPool& pool, const Int8GemmCall& call) {

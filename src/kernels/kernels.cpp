@@ -1,5 +1,9 @@
 #include "kernels/kernels.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -48,6 +52,28 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 const Kernels& kernels_for(base::Isa isa) {
   return isa_kernels(isa).table;
+}
+
+namespace {
+
+const IsaBf16Kernels* isa_bf16_kernels(base::Isa isa) {
+  check_available(isa);
+  if (isa == base::Isa::kScalar) return &scalar_bf16_kernels();
+#if defined(__x86_64__)
+  // clang 14's __builtin_cpu_supports does not know the name.
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kAvx512Bf16 = 1U << 5U;
+  const bool has_bf16 = __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax & kAvx512Bf16) != 0;
+  if (isa == base::Isa::kAvx512 && has_bf16) return &avx512bf16_kernels();
+#endif
+  return nullptr;
+}
+
+}  // namespace
+
+const Bf16Kernels* bf16_kernels_for(base::Isa isa) {
+  const IsaBf16Kernels* kernels = isa_bf16_kernels(isa);
+  return kernels == nullptr ? nullptr : &kernels->table;
 }
 
 const Int8Kernels& int8_kernels_for(base::Isa isa) {
@@ -99,6 +125,13 @@ double measure_ceiling(double (*multiply_adds)(std::size_t rounds) noexcept, int
 
 double measure_fma_ceiling(base::Isa isa, int threads) {
   return measure_ceiling(isa_kernels(isa).multiply_adds, threads);
+}
+
+double measure_bf16_ceiling(base::Isa isa, int threads) {
+  const IsaBf16Kernels* kernels = isa_bf16_kernels(isa);
+  return kernels == nullptr || kernels->multiply_adds == nullptr
+             ? 0
+             : measure_ceiling(kernels->multiply_adds, threads);
 }
 
 double measure_int8_ceiling(base::Isa isa, int threads) {

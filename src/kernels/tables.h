@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "kernels/bf16.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -19,13 +20,20 @@ struct IsaInt8Kernels {
   double (*multiply_adds)(std::size_t rounds) noexcept;  // behind measure_int8_ceiling
 };
 
+struct IsaBf16Kernels {
+  Bf16Kernels table;
+  double (*multiply_adds)(std::size_t rounds) noexcept;  // behind measure_bf16_ceiling
+};
+
 const IsaKernels& scalar_kernels() noexcept;
+const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaKernels& avx2_kernels() noexcept;
 const IsaKernels& avx512_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
+const IsaBf16Kernels& avx512bf16_kernels() noexcept;
 #endif
 
 }  // namespace kvasir::kernels

@@ -81,7 +81,7 @@ namespace {
 
 // The rows of a call as bytes, in the workspace.
 kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& context) {
-  std::byte* memory = context.workspace.bytes(kQuantized, kernels::int8_rows_bytes(call.rows, call.columns));
+  std::byte* memory = context.workspace.bytes(kRounded, kernels::int8_rows_bytes(call.rows, call.columns));
   const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.int8.quantize(
@@ -90,6 +90,21 @@ kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& co
          .scales = all.scales + begin,
          .zeros = all.zeros + begin,
          .stride = all.stride});
+  });
+  return all;
+}
+
+// The same as bfloat16.
+const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardContext& context) {
+  const std::size_t stride = kernels::bf16_stride(call.columns);
+  auto* all = reinterpret_cast<std::uint16_t*>(
+      context.workspace.bytes(kRounded, call.rows * stride * sizeof(std::uint16_t)));
+  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    context.bf16->convert({.x = call.x + begin * call.ldx,
+                           .ldx = call.ldx,
+                           .y = all + begin * stride,
+                           .rows = end - begin,
+                           .columns = call.columns});
   });
   return all;
 }
@@ -115,6 +130,23 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
                    .c_block = call.y_block,
                    .c_block_stride = call.y_block_stride,
                    .m = call.rows});
+    return;
+  }
+  if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&linear.weight)) {
+    kernels::gemm(
+        *context.bf16, context.pool,
+        {.a = round_to_bf16({.x = call.x, .ldx = x_stride, .rows = call.rows, .columns = in}, context),
+         .lda = kernels::bf16_stride(in),
+         .b = bf16,
+         .bias = linear.bias.data(),
+         .activation = call.activation,
+         .residual = call.residual,
+         .ldr = out,
+         .c = call.y,
+         .ldc = y_stride,
+         .c_block = call.y_block,
+         .c_block_stride = call.y_block_stride,
+         .m = call.rows});
     return;
   }
   kernels::gemm(context.int8, context.pool,
@@ -147,7 +179,8 @@ void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBo
                        .pool = worker.alone,
                        .workspace = worker.workspace,
                        .workers = {},
-                       .int8 = context.int8};
+                       .int8 = context.int8,
+                       .bf16 = context.bf16};
     try {
       body(own, {.begin = blocks.rows * block / count, .end = blocks.rows * (block + 1) / count});
     } catch (...) {

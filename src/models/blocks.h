@@ -16,9 +16,10 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  std::variant<kernels::PackedMatrix, kernels::Int8Matrix> weight;  // [out, in]
-  tensor::Buffer<float> bias;                                       // [out]
+  std::variant<kernels::PackedMatrix, kernels::Bf16Matrix, kernels::Int8Matrix> weight;  // [out, in]
+  tensor::Buffer<float> bias;                                                            // [out]
 
+  bool is_fp32() const noexcept { return std::holds_alternative<kernels::PackedMatrix>(weight); }
   bool is_int8() const noexcept { return std::holds_alternative<kernels::Int8Matrix>(weight); }
   std::size_t in() const noexcept {
     return std::visit([](const auto& w) { return w.k; }, weight);
@@ -112,7 +113,7 @@ enum Slot : std::size_t {
   kHeadOut,
   kPositions,
   kNarrow,
-  kQuantized
+  kRounded
 };
 
 }  // namespace kvasir::models

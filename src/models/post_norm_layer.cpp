@@ -11,10 +11,10 @@ namespace {
 constexpr std::size_t kBlockBytes = std::size_t{288} << 10;
 constexpr std::size_t kTileRows = 12;  // blocks are whole tiles of the widest kernels
 
-// Only products of bytes go by blocks. Weights in fp32 are four times as large: reading all of them for each
-// block made MiniLM 10 % slower (Zen 5, 128 and 384 tokens) than cutting every product by itself.
+// Weights in fp32 are too large for that: reading all of them for each block made MiniLM 10 % slower (Zen 5,
+// 128 and 384 tokens) than cutting every product by itself.
 RowBlocks blocks_of(const PostNormLayer& layer, std::size_t rows) {
-  if (!layer.up.is_int8()) return {.rows = rows, .most = 0};
+  if (layer.up.is_fp32()) return {.rows = rows, .most = 0};
   const std::size_t most = kBlockBytes / sizeof(float) / layer.up.out() / kTileRows * kTileRows;
   return {.rows = rows, .most = std::max(most, kTileRows)};
 }
@@ -55,7 +55,9 @@ void forward(const PostNormLayer& layer, const PostNormOptions& options, const A
     }
     forward(layer.qkv, own, call);
   });
-  attend(plan, options.attention, context, buffers);
+  AttentionOptions attention = options.attention;
+  attention.rounded = !layer.qkv.is_fp32();
+  attend(plan, attention, context, buffers);
   in_row_blocks(context, blocks, [&](ForwardContext& own, kernels::RowRange r) {
     const std::size_t first = r.begin * width, count = (r.end - r.begin) * width;
     project_and_feed(layer, options, own, attended.subspan(first, count), x.subspan(first, count));

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/thread_pool.h"
+#include "kernels/bf16.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
@@ -45,6 +46,7 @@ struct ForwardContext {
   tensor::Workspace& workspace;
   std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
   const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(kernels.isa);
+  const kernels::Bf16Kernels* bf16 = kernels::bf16_kernels_for(kernels.isa);  // null: the processor has none
   LinearObserver* observer = nullptr;  // called on the calling thread, if no row blocks run on workers
 };
 
@@ -52,6 +54,7 @@ struct ForwardContext {
 enum class Precision {
   kAuto,  // what each weight is stored as: int8 for bytes with scales, else fp32
   kFp32,
+  kBf16,  // where the processor has it, else fp32
   kInt8,  // weights that are stored as floats are quantised at load
 };
 
@@ -79,7 +82,7 @@ class QaModel {
   virtual double multiply_adds(std::size_t tokens) const noexcept = 0;
 };
 
-// "auto", "fp32", "int8". Throws kInvalidArgument for another name.
+// "auto", "fp32", "bf16", "int8". Throws kInvalidArgument for another name.
 Precision parse_precision(std::string_view name);
 
 struct LoadOptions {

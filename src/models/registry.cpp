@@ -30,9 +30,10 @@ constexpr Family kFamilies[] = {
 Precision parse_precision(std::string_view name) {
   if (name == "auto") return Precision::kAuto;
   if (name == "fp32") return Precision::kFp32;
+  if (name == "bf16") return Precision::kBf16;
   if (name == "int8") return Precision::kInt8;
   throw Error(ErrorCode::kInvalidArgument,
-              "unknown precision \"" + std::string(name) + "\"; use auto, fp32 or int8");
+              "unknown precision \"" + std::string(name) + "\"; use auto, fp32, bf16 or int8");
 }
 
 std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,

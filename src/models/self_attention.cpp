@@ -98,27 +98,29 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
       context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * thread_size);
   const float scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
 
+  const auto kernel =
+      options.rounded && context.bf16 != nullptr ? context.bf16->attention : context.kernels.attention;
   context.pool.parallel_for(plan.tasks().size(), [&](std::size_t i, int worker) noexcept {
     const AttentionTask& task = plan.tasks()[i];
     float* own = scratch + static_cast<std::size_t>(worker) * thread_size;
     ScoreBias::Rows bias{.data = nullptr, .stride = 0};
     if (options.bias != nullptr && !task.uniform) bias = options.bias->rows(task, buffers, own + bias_offset);
-    context.kernels.attention({.q = buffers.query(task.query_begin, task.head),
-                               .k = buffers.key(task.key_begin, task.head),
-                               .v = buffers.value(task.key_begin, task.head),
-                               .out = buffers.out + task.query_begin * width + task.head * head_dim,
-                               .q_stride = buffers.stride(),
-                               .kv_stride = buffers.stride(),
-                               .out_stride = width,
-                               .queries = task.queries,
-                               .keys = task.keys,
-                               .head_dim = head_dim,
-                               .scale = task.uniform ? 0 : scale,
-                               .bias = bias.data,
-                               .bias_stride = bias.stride,
-                               .window = task.uniform ? kernels::kNoWindow : plan.window(),
-                               .query_offset = task.query_offset()},
-                              own);
+    kernel({.q = buffers.query(task.query_begin, task.head),
+            .k = buffers.key(task.key_begin, task.head),
+            .v = buffers.value(task.key_begin, task.head),
+            .out = buffers.out + task.query_begin * width + task.head * head_dim,
+            .q_stride = buffers.stride(),
+            .kv_stride = buffers.stride(),
+            .out_stride = width,
+            .queries = task.queries,
+            .keys = task.keys,
+            .head_dim = head_dim,
+            .scale = task.uniform ? 0 : scale,
+            .bias = bias.data,
+            .bias_stride = bias.stride,
+            .window = task.uniform ? kernels::kNoWindow : plan.window(),
+            .query_offset = task.query_offset()},
+           own);
   });
 }
 

@@ -92,6 +92,8 @@ std::size_t longest(const tensor::RaggedBatch& batch) noexcept;
 
 struct AttentionOptions {
   float scale = 0;  // of the scores; 0: 1 / √head_dim
+  // Products in bf16, where the processor has it: for models whose other products are rounded more than that.
+  bool rounded = false;
   const ScoreBias* bias = nullptr;
 };
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,

@@ -18,8 +18,8 @@ constexpr std::size_t kJobElements = std::size_t{1} << 18;
 constexpr std::size_t kGroupRows = kernels::kPanelColumns;
 constexpr std::size_t kNamesInWarning = 5;
 constexpr const char* kScaleSuffix = "_scale";  // behind the name of a weight that is stored as bytes
-// Heads have fewer outputs: as bytes they would gain nothing, and show their errors first.
-constexpr std::size_t kMinInt8Rows = 16;
+// Heads have fewer outputs: in bf16 or int8 they would gain nothing, and show their errors first.
+constexpr std::size_t kMinRoundedRows = 16;
 
 bool is_float(tensor::DType dtype) {
   using tensor::DType;
@@ -217,10 +217,15 @@ WeightLoader::Stack WeightLoader::stack_of(const std::vector<std::string>& names
   return stack;
 }
 
-bool WeightLoader::becomes_int8(const Stack& stack) const noexcept {
-  if (precision_ == Precision::kFp32) return false;
-  if (precision_ == Precision::kInt8) return stack.parts.size() * stack.part_rows >= kMinInt8Rows;
-  return std::ranges::find(stack.scales, nullptr) == stack.scales.end();
+Precision WeightLoader::precision_of(const Stack& stack) const noexcept {
+  if (precision_ == Precision::kAuto) {
+    const bool bytes = std::ranges::find(stack.scales, nullptr) == stack.scales.end();
+    return bytes ? Precision::kInt8 : Precision::kFp32;
+  }
+  if (stack.parts.size() * stack.part_rows < kMinRoundedRows) return Precision::kFp32;
+  if (precision_ == Precision::kBf16 && kernels::bf16_kernels_for(kernels_.isa) == nullptr)
+    return Precision::kFp32;
+  return precision_;
 }
 
 void WeightLoader::operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape) {
@@ -234,7 +239,7 @@ void WeightLoader::operator()(const std::string& name, Embedding& embedding, con
 }
 
 bool can_be_int8(const Linear& linear) noexcept {
-  return linear.out() >= kMinInt8Rows;
+  return linear.out() >= kMinRoundedRows;
 }
 
 void InventoryTaker::add(Inventory::Kind kind, const std::string& name, const Linear* linear) {
@@ -266,9 +271,13 @@ void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& 
   for (const std::string& name : names) weights.push_back(name + ".weight");
   Stack stack = stack_of(weights, shape.rows.size, shape.columns.size);
   const std::size_t rows = shape.rows.size * names.size();
-  if (becomes_int8(stack)) {
+  const Precision precision = precision_of(stack);
+  if (precision == Precision::kInt8) {
     auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, shape.columns.size));
     add_jobs(std::move(stack), {.int8 = &int8});
+  } else if (precision == Precision::kBf16) {
+    auto& bf16 = linear.weight.emplace<kernels::Bf16Matrix>(kernels::allocate_bf16(rows, shape.columns.size));
+    add_jobs(std::move(stack), {.bf16 = &bf16});
   } else {
     auto& fp32 =
         linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, shape.columns.size));
@@ -352,6 +361,7 @@ bool WeightLoader::take_floats(Job& job, kernels::RowRange rows, const Scratch& 
   }
   const Target& target = job.target;
   if (target.packed != nullptr) kernels_.pack_rows(values, rows, *target.packed);
+  if (target.bf16 != nullptr) kernels::pack_bf16_rows(values, rows, *target.bf16);
   if (target.copy != nullptr)
     std::copy_n(values, count * stack.columns, target.copy + rows.begin * stack.columns);
   if (target.int8 != nullptr) {

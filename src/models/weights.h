@@ -167,6 +167,7 @@ class WeightLoader {
   // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
   struct Target {
     kernels::PackedMatrix* packed = nullptr;
+    kernels::Bf16Matrix* bf16 = nullptr;
     kernels::Int8Matrix* int8 = nullptr;
     float* copy = nullptr;
   };
@@ -187,7 +188,8 @@ class WeightLoader {
 
   void add_jobs(Stack stack, const Target& target);
   Stack stack_of(const std::vector<std::string>& names, std::size_t part_rows, std::size_t columns);
-  bool becomes_int8(const Stack& stack) const noexcept;
+  // What a Linear of these weights is computed in: never kAuto.
+  Precision precision_of(const Stack& stack) const noexcept;
   // One vector of the named vectors, each of `size`, one after the other.
   tensor::Buffer<float> add_vectors(const std::vector<std::string>& names, std::size_t size);
   void run_job(Job& job, const Scratch& scratch) const noexcept;

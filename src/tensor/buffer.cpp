@@ -50,6 +50,7 @@ template class Buffer<float>;
 template class Buffer<std::byte>;
 template class Buffer<std::int8_t>;
 template class Buffer<std::uint8_t>;
+template class Buffer<std::uint16_t>;
 template class Buffer<std::int32_t>;
 
 float* Workspace::floats(std::size_t slot, std::size_t size) {

@@ -38,6 +38,7 @@ extern template class Buffer<float>;
 extern template class Buffer<std::byte>;
 extern template class Buffer<std::int8_t>;
 extern template class Buffer<std::uint8_t>;
+extern template class Buffer<std::uint16_t>;
 extern template class Buffer<std::int32_t>;
 
 // Grow-only scratch memory, reused from call to call. One owner, one thread.

@@ -1,5 +1,5 @@
-// Models computed with bytes: near what they give in fp32, the same however the work is cut, and what their
-// files may be.
+// Models computed with bytes or bfloat16: near what they give in fp32, the same however the work is cut, and
+// what their files may be.
 #include "kernels/int8.h"
 
 #include <gmock/gmock.h>
@@ -87,14 +87,34 @@ TEST_P(Int8Family, IsNearFp32) {
   EXPECT_GT(errors, 0);  // it did compute with bytes
 }
 
-TEST_P(Int8Family, DoesNotDependOnBatchThreadsOrBlocks) {
-  std::vector<Window> windows = tests::load_windows(GetParam());
+TEST_P(Int8Family, Bf16IsNearerToFp32) {
+  const std::vector<Window> windows = tests::load_windows(GetParam());
+  const auto logits = [&](Precision precision) {
+    return Loaded(tests::encoder_folder(GetParam()), precision).run(windows);
+  };
+  const std::vector<float> exact = logits(Precision::kFp32);
+  const auto error = [&](const std::vector<float>& x) {
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) sum += std::pow(static_cast<double>(x[i] - exact[i]), 2);
+    return sum;
+  };
+  const std::vector<float> bf16 = logits(Precision::kBf16);
+  if (kernels::bf16_kernels_for(tests::test_isa()) == nullptr) {
+    EXPECT_EQ(bf16, exact);
+    return;
+  }
+  EXPECT_GT(error(bf16), 0);
+  EXPECT_LT(error(bf16), error(logits(Precision::kInt8)));
+}
+
+void expect_independence(const char* family, Precision precision) {
+  std::vector<Window> windows = tests::load_windows(family);
   windows.resize(std::min<std::size_t>(windows.size(), 8));
-  Loaded model(tests::encoder_folder(GetParam()), Precision::kInt8);
+  Loaded model(tests::encoder_folder(family), precision);
   const std::vector<float> together = model.run(windows);
   EXPECT_EQ(model.run(windows, false), together);
   for (const int threads : {1, 3}) {
-    EXPECT_EQ(Loaded(tests::encoder_folder(GetParam()), Precision::kInt8, threads).run(windows), together);
+    EXPECT_EQ(Loaded(tests::encoder_folder(family), precision, threads).run(windows), together);
   }
   const std::size_t tokens = together.size() / 2;
   std::size_t at = 0;
@@ -109,6 +129,11 @@ TEST_P(Int8Family, DoesNotDependOnBatchThreadsOrBlocks) {
         << window.name;
     at += length;
   }
+}
+
+TEST_P(Int8Family, DoesNotDependOnBatchThreadsOrBlocks) {
+  expect_independence(GetParam(), Precision::kInt8);
+  expect_independence(GetParam(), Precision::kBf16);
 }
 
 // A folder whose matrices are stored as bytes, by hand.

@@ -2,6 +2,7 @@
 // kernels.h.
 #pragma once
 
+#include "kernels/bf16.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -21,5 +22,7 @@ bool all_finite(const float* x, std::size_t count) noexcept;
 void convert_half(const void* half, float* out, std::size_t count) noexcept;
 void quantize(const QuantizeCall& call, const Int8Rows& out) noexcept;
 void gemm_block(const Int8GemmCall& call, const GemmBlock& block) noexcept;
+void convert(const Bf16Convert& call) noexcept;
+void gemm_block(const Bf16GemmCall& call, const GemmBlock& block) noexcept;
 
 }  // namespace kvasir::kernels::scalar

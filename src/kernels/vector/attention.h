@@ -18,10 +18,38 @@
 
 namespace kvasir::kernels {
 
+// The operands of attention's products as floats; avx512bf16/bf16.cpp has them in half the size.
 template <class S>
+struct Fp32Operands {
+  using Tile = Fp32<S>;
+
+  // A panel of up to 16 keys [head_dim][16].
+  static void pack_keys(const float* k, std::size_t stride, std::size_t keys, std::size_t head_dim,
+                        float* panel) noexcept {
+    pack_panel<S>(k, stride, keys, head_dim, panel);
+  }
+  // One vector of columns of a panel [keys][16]; those outside the mask become 0.
+  static void pack_values(const float* v, std::size_t stride, std::size_t keys, typename S::Mask columns,
+                          float* panel) noexcept {
+    for (std::size_t j = 0; j < keys; ++j) {
+      S::store(panel + j * kPanelColumns, S::load(v + j * stride, columns));
+    }
+  }
+  template <class Lanes>
+  static void put(float* p, typename S::Vec x, Lanes lanes) noexcept {
+    store<S>(p, x, lanes);
+  }
+  // Weights of one row, as the second product takes them: in their place.
+  static void narrow(float*, std::size_t) noexcept {}
+};
+
+template <class S, class Operands = Fp32Operands<S>>
 struct Attention {
   using Vec = typename S::Vec;
-  using Tile = Fp32<S>;
+  using Tile = typename Operands::Tile;
+  using Row = typename Tile::Row;
+  using Column = typename Tile::Column;
+  static constexpr std::size_t kRowsPerFloat = sizeof(float) / sizeof(Row);  // elements, for strides
 
   // Keys per block. With head_dim 64: K and V panels 256 KiB, half of the smallest L2; the scores of 12 rows
   // 25 KiB of the 32 of L1. Sequences of up to 512 tokens, all that BERT can do, are one block.
@@ -62,6 +90,12 @@ struct Attention {
     return Layout(queries, keys, head_dim).size;
   }
 
+  static constexpr std::size_t steps(std::size_t k) noexcept { return (k + Tile::kGroup - 1) / Tile::kGroup; }
+  // Elements of a panel of 16 columns and k rows.
+  static constexpr std::size_t panel_size(std::size_t k) noexcept {
+    return steps(k) * Tile::kGroup * kPanelColumns;
+  }
+
   // out[rows, panels · 16] = a[rows, k] · panels.
   static void multiply_panels(TileCall<Tile> call, std::size_t rows, std::size_t panels) noexcept {
     std::size_t p = 0;
@@ -82,19 +116,19 @@ struct Attention {
   static void pack_block(const AttentionCall& call, const Layout& layout, std::size_t first, std::size_t keys,
                          float* scratch) noexcept {
     const float* k = call.k + first * call.kv_stride;
+    auto* key_panels = reinterpret_cast<Column*>(scratch + layout.k);
     for (std::size_t j = 0; j < keys; j += kPanelColumns) {
       const std::size_t columns = keys - j < kPanelColumns ? keys - j : kPanelColumns;
-      pack_panel<S>(k + j * call.kv_stride, call.kv_stride, columns, call.head_dim,
-                    scratch + layout.k + j * call.head_dim);
+      Operands::pack_keys(k + j * call.kv_stride, call.kv_stride, columns, call.head_dim,
+                          key_panels + j / kPanelColumns * panel_size(call.head_dim));
     }
     const float* v = call.v + first * call.kv_stride;
     for (std::size_t d = 0; d < layout.head_dim; d += S::kLanes) {
       const std::size_t lanes = call.head_dim < d ? 0 : call.head_dim - d;
       const typename S::Mask mask = S::first(lanes < S::kLanes ? lanes : S::kLanes);
-      float* panel = scratch + layout.v + d / kPanelColumns * keys * kPanelColumns + d % kPanelColumns;
-      for (std::size_t j = 0; j < keys; ++j) {
-        S::store(panel + j * kPanelColumns, S::load(v + j * call.kv_stride + d, mask));
-      }
+      Column* panel = reinterpret_cast<Column*>(scratch + layout.v) + d / kPanelColumns * panel_size(keys) +
+                      d % kPanelColumns * Tile::kGroup;
+      Operands::pack_values(v + d, call.kv_stride, keys, mask, panel);
     }
   }
 
@@ -108,12 +142,12 @@ struct Attention {
 
   // Rows [row, row + rows) of q, scaled, side by side.
   static void load_queries(const AttentionCall& call, const Layout& layout, std::size_t row, std::size_t rows,
-                           float* q) noexcept {
+                           Row* q) noexcept {
     const Vec scale = S::set(call.scale * kLog2E);
     for (std::size_t r = 0; r < rows; ++r) {
       const float* from = call.q + (row + r) * call.q_stride;
       for_vectors<S>(call.head_dim, [&](std::size_t d, auto m) {
-        store<S>(q + r * layout.head_dim + d, S::mul(load<S>(from + d, m), scale), m);
+        Operands::put(q + r * layout.head_dim * kRowsPerFloat + d, S::mul(load<S>(from + d, m), scale), m);
       });
     }
   }
@@ -196,27 +230,29 @@ struct Attention {
                      std::size_t rows, float* scratch) noexcept {
     float* scores = scratch + layout.scores;
     float* products = scratch + layout.products;
-    load_queries(call, layout, row, rows, scratch + layout.q);
-    multiply_panels({.a = scratch + layout.q,
-                     .b = scratch + layout.k,
+    auto* q = reinterpret_cast<Row*>(scratch + layout.q);
+    load_queries(call, layout, row, rows, q);
+    multiply_panels({.a = q,
+                     .b = reinterpret_cast<const Column*>(scratch + layout.k),
                      .next = nullptr,
                      .out = scores,
-                     .lda = layout.head_dim,
-                     .panel_stride = call.head_dim * kPanelColumns,
-                     .steps = call.head_dim,
+                     .lda = layout.head_dim * kRowsPerFloat,
+                     .panel_stride = panel_size(call.head_dim),
+                     .steps = steps(call.head_dim),
                      .out_stride = layout.score_stride},
                     rows, round_up(block.keys) / kPanelColumns);
     float decay[kRows];
     for (std::size_t r = 0; r < rows; ++r) {
       decay[r] = weigh(call, layout, block, row + r, scores + r * layout.score_stride, scratch);
+      Operands::narrow(scores + r * layout.score_stride, block.keys);
     }
-    multiply_panels({.a = scores,
-                     .b = scratch + layout.v,
+    multiply_panels({.a = reinterpret_cast<const Row*>(scores),
+                     .b = reinterpret_cast<const Column*>(scratch + layout.v),
                      .next = nullptr,
                      .out = products,
-                     .lda = layout.score_stride,
-                     .panel_stride = block.keys * kPanelColumns,
-                     .steps = block.keys,
+                     .lda = layout.score_stride * kRowsPerFloat,
+                     .panel_stride = panel_size(block.keys),
+                     .steps = steps(block.keys),
                      .out_stride = layout.head_dim},
                     rows, layout.head_dim / kPanelColumns);
     for (std::size_t r = 0; r < rows; ++r) {

@@ -190,7 +190,7 @@ class MobileBert final : public QaModel {
     forward(layer.bottleneck_attention, context, {.x = x.data(), .y = normed, .rows = rows});
     forward(layer.query_key, context, {.x = normed, .y = qkv, .rows = rows, .y_stride = 3 * width});
     forward(layer.value, context, {.x = x.data(), .y = qkv + 2 * width, .rows = rows, .y_stride = 3 * width});
-    attend(plan, {}, context,
+    attend(plan, {.rounded = !layer.query_key.is_fp32()}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / plan.heads()});
     forward(layer.attention_output, context, {.x = attended, .y = normed, .rows = rows, .residual = input});
     for (const FeedForward& network : layer.ffn) {

@@ -222,7 +222,7 @@ class ModernBert final : public QaModel {
             .x_stride = 3 * width,
             .heads = 2 * config_.num_attention_heads,  // queries, then keys
             .head_dim = width / config_.num_attention_heads});
-    attend(attending.plan, {}, context,
+    attend(attending.plan, {.rounded = !layer.Wqkv.is_fp32()}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / attending.plan.heads()});
     forward(layer.attn_Wo, context, {.x = attended, .y = x.data(), .rows = rows, .residual = x.data()});
 
