@@ -81,6 +81,9 @@ class Puller {
     return {.folder = cache_.snapshot(request_.id, commit_), .commit = commit_};
   }
 
+  // That the hub named; empty before.
+  const std::string& commit() const noexcept { return commit_; }
+
  private:
   // All files of one commit, whatever the revision becomes meanwhile.
   void fetch(const std::string& name) {
@@ -156,11 +159,13 @@ PulledModel pull(const PullRequest& request, const HubOptions& options) {
     throw Error(ErrorCode::kNotFound, request.id + ": not in " + options.cache.string() +
                                           ", and HF_HUB_OFFLINE forbids to ask the hub");
   }
+  Puller puller(request, options);
   try {
-    return Puller(request, options).run();
+    return puller.run();
   } catch (const Error& error) {
-    // What is here may do where the hub cannot be reached.
-    if (error.code() != ErrorCode::kIo || !in_cache) throw;
+    // What is here may do where the hub cannot be reached, but not for another commit that the hub has.
+    const bool outdated = in_cache && !puller.commit().empty() && in_cache->filename() != puller.commit();
+    if (error.code() != ErrorCode::kIo || !in_cache || outdated) throw;
     base::log(base::LogLevel::kWarning, std::string(error.what()) + "; using what is in the cache");
     return cached(*in_cache);
   }

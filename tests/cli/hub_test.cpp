@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -53,6 +54,21 @@ class Hub : public testing::Test {
   TemporaryFolder folder_;
   HubServer server_;
 };
+
+TEST_F(Hub, ACacheThatCannotBeWrittenIsAFailure) {
+  std::filesystem::create_directories(cache());
+  const auto pull = [&] {
+    return run({.args = {"pull", kId},
+                .env = {"HF_HUB_CACHE=" + cache(), "HF_ENDPOINT=" + server_.endpoint()},
+                .respect_permissions = true});
+  };
+  ASSERT_EQ(::chmod(cache().c_str(), 0500), 0);
+  const Outcome outcome = pull();
+  ASSERT_EQ(::chmod(cache().c_str(), 0700), 0);
+  if (outcome.exit_code == kNotPossible) GTEST_SKIP() << "permissions do not hold for these tests";
+  expect_refused(outcome, "cannot be made: Permission denied");
+  EXPECT_TRUE(std::filesystem::is_empty(cache()));
+}
 
 TEST_F(Hub, FromPullToAnswerToRm) {
   const std::vector<std::string> ask = {"ask",    "-q",     "Where?", "--context", "It was in Lund.",

@@ -513,6 +513,16 @@ TEST_F(Pull, AHubThatIsDownDoesNotMatterForWhatIsHere) {
   EXPECT_THAT(warnings[0], HasSubstr("using what is in the cache"));
 }
 
+TEST_F(Pull, AnOldCommitDoesNotStandForANewOneThatCouldNotBeFetched) {
+  run();
+  server_.repos[kId].commit = std::string(40, 'b');
+  server_.change = [](const HubRequest& request, HubReply& reply) {
+    if (request.method == "HEAD") reply = {.status = 503};
+  };
+  EXPECT_THAT(error(), HasSubstr("io: "));
+  EXPECT_EQ(Cache(options_.cache).find(kId)->filename(), kCommit);
+}
+
 TEST_F(Pull, ANewCommitBecomesTheRevision) {
   run();
   auto& repo = server_.repos[kId];
