@@ -13,6 +13,8 @@
 #include "command.h"
 #include "interrupt.h"
 #include "json_output.h"
+#include "kernels/bf16.h"
+#include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "model_location.h"
 #include "progress.h"
@@ -26,8 +28,10 @@ namespace {
 
 constexpr const char* kFooter =
     R"(Each figure is the best of several runs, so that a busy neighbour counts little.
-The ceiling is what a loop of fused multiply-adds on registers alone reaches on
-this machine, with these threads and this instruction set (KVASIR_ISA).
+A ceiling is what a loop of multiply-adds on registers alone reaches on this
+machine in that precision, with these threads and this instruction set
+(KVASIR_ISA). The encoder's share is that of the precision it computes in;
+attention and all that is not a product count against it.
 
 Examples:
   kvasir bench
@@ -215,21 +219,74 @@ std::vector<float> random_floats(std::size_t count) {
   return values;
 }
 
-void bench_kernels(Report& report, base::Isa isa, int threads, double ceiling) {
-  const kernels::Kernels& table = kernels::kernels_for(isa);
-  base::ThreadPool pool(threads);
+// One table of products; multiply(shape) makes the operands and returns what runs the product.
+using MakeProduct = std::function<std::function<void()>(const Shape& shape)>;
+void bench_products(Report& report, const std::string& section, double ceiling, const MakeProduct& make) {
+  report.add({section, section.substr(section.rfind(' ') + 1) + " ceiling", "GMAC/s", ceiling / 1e9, {}});
   for (const Shape& shape : kShapes) {
-    const std::vector<float> a = random_floats(shape.m * shape.k), w = random_floats(shape.n * shape.k);
-    const kernels::PackedMatrix packed = kernels::pack(table, w.data(), shape.n, shape.k);
-    std::vector<float> c(shape.m * shape.n);
-    const kernels::GemmCall call{
-        .a = a.data(), .lda = shape.k, .b = &packed, .c = c.data(), .ldc = shape.n, .m = shape.m};
-    const double seconds = best_seconds([&] { kernels::gemm(table, pool, call); });
+    const double seconds = best_seconds(make(shape));
     const double rate =
         static_cast<double>(shape.m) * static_cast<double>(shape.n) * static_cast<double>(shape.k) / seconds;
-    report.add({"Matrix products", std::string(shape.name) + ", " + std::to_string(shape.m) + " tokens",
-                "GMAC/s", rate / 1e9, rate / ceiling});
+    report.add({section, std::string(shape.name) + ", " + std::to_string(shape.m) + " tokens", "GMAC/s",
+                rate / 1e9, rate / ceiling});
   }
+}
+
+struct Ceilings {
+  double fp32, bf16, int8;  // bf16: 0 where there is none
+};
+
+void bench_kernels(Report& report, base::Isa isa, int threads, const Ceilings& ceilings) {
+  base::ThreadPool pool(threads);
+  const kernels::Kernels& fp32 = kernels::kernels_for(isa);
+  std::vector<float> a, c;
+  kernels::PackedMatrix floats;
+  const auto prepare = [&](const Shape& shape) {
+    a = random_floats(shape.m * shape.k);
+    c.resize(shape.m * shape.n);
+    return random_floats(shape.n * shape.k);
+  };
+  bench_products(report, "Matrix products, fp32", ceilings.fp32, [&](const Shape& shape) {
+    floats = kernels::pack(fp32, prepare(shape).data(), shape.n, shape.k);
+    return [&] {
+      kernels::gemm(
+          fp32, pool,
+          {.a = a.data(), .lda = shape.k, .b = &floats, .c = c.data(), .ldc = shape.n, .m = shape.m});
+    };
+  });
+  if (ceilings.bf16 > 0) {
+    const kernels::Bf16Kernels& bf16 = *kernels::bf16_kernels_for(isa);
+    kernels::Bf16Matrix halves;
+    std::vector<std::uint16_t> rows;
+    bench_products(report, "Matrix products, bf16", ceilings.bf16, [&](const Shape& shape) {
+      halves = kernels::allocate_bf16(shape.n, shape.k);
+      kernels::pack_bf16_rows(prepare(shape).data(), {.begin = 0, .end = shape.n}, halves);
+      rows.resize(shape.m * kernels::bf16_stride(shape.k));
+      bf16.convert({.x = a.data(), .ldx = shape.k, .y = rows.data(), .rows = shape.m, .columns = shape.k});
+      return [&] {
+        kernels::gemm(bf16, pool,
+                      {.a = rows.data(),
+                       .lda = kernels::bf16_stride(shape.k),
+                       .b = &halves,
+                       .c = c.data(),
+                       .ldc = shape.n,
+                       .m = shape.m});
+      };
+    });
+  }
+  const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(isa);
+  kernels::Int8Matrix bytes;
+  tensor::Buffer<std::byte> memory;
+  kernels::Int8Rows rows;
+  bench_products(report, "Matrix products, int8", ceilings.int8, [&](const Shape& shape) {
+    bytes = kernels::pack_int8(prepare(shape).data(), shape.n, shape.k);
+    memory = tensor::Buffer<std::byte>(kernels::int8_rows_bytes(shape.m, shape.k));
+    rows = kernels::int8_rows(memory.data(), shape.m, shape.k);
+    int8.quantize({.x = a.data(), .ldx = shape.k, .rows = shape.m, .columns = shape.k}, rows);
+    return [&] {
+      kernels::gemm(int8, pool, {.a = rows, .b = &bytes, .c = c.data(), .ldc = shape.n, .m = shape.m});
+    };
+  });
 }
 
 // Token ids that a model of this vocabulary accepts; what they mean does not change the time.
@@ -265,7 +322,11 @@ Run run_sequences(const runtime::Engine& engine, const std::vector<std::size_t>&
 
 constexpr int kMixed = 32;  // sequences of the mixed batch: a second or two of BERT-base
 
-void bench_encoder(Report& report, const runtime::Engine& engine, double ceiling) {
+void bench_encoder(Report& report, const runtime::Engine& engine, const Ceilings& ceilings) {
+  const models::Precision precision = engine.precision();
+  const double ceiling = precision == models::Precision::kInt8   ? ceilings.int8
+                         : precision == models::Precision::kBf16 ? ceilings.bf16
+                                                                 : ceilings.fp32;
   const std::size_t limit = engine.model().max_positions();
   for (const std::size_t length : {32U, 128U, 384U}) {
     if (length > limit) continue;
@@ -305,16 +366,17 @@ void run_bench(const BenchArguments& arguments, Program& program) {
   Report report(program, arguments.json);
   if (!arguments.json) {
     program.out.write("kvasir " KVASIR_VERSION ", " + std::string(base::isa_name(engine.isa())) + ", " +
-                      std::to_string(engine.threads()) +
+                      models::precision_name(engine.precision()) + ", " + std::to_string(engine.threads()) +
                       (engine.threads() == 1 ? " thread\n" : " threads\n") + folder.string() + "\n\n");
   }
   report.add({"Model", "parameters", "million", static_cast<double>(engine.model().parameters()) / 1e6, {}});
   report.add({"Model", "load", "ms", load_seconds * 1e3, {}});
   bench_tokenizer(report, tokenizer);
-  const double ceiling = kernels::measure_fma_ceiling(engine.isa(), engine.threads());
-  report.add({"Matrix products", "ceiling", "GMAC/s", ceiling / 1e9, {}});
-  bench_kernels(report, engine.isa(), engine.threads(), ceiling);
-  bench_encoder(report, engine, ceiling);
+  const Ceilings ceilings{.fp32 = kernels::measure_fma_ceiling(engine.isa(), engine.threads()),
+                          .bf16 = kernels::measure_bf16_ceiling(engine.isa(), engine.threads()),
+                          .int8 = kernels::measure_int8_ceiling(engine.isa(), engine.threads())};
+  bench_kernels(report, engine.isa(), engine.threads(), ceilings);
+  bench_encoder(report, engine, ceilings);
   report.finish(base::isa_name(engine.isa()), engine.threads(), folder.string());
 }
 

@@ -20,6 +20,7 @@ import report
 from contenders import (HERE, LATENCY, PRECISIONS, RIVALS, ROOT, SQUAD, NotStarted, cpu_field, cpu_flags, kvasir_name,
                         start_kvasir, start_rivals, with_precision)
 
+SHIPPED = ROOT / "models/kvasir-base"  # in int8
 SHAPES = ["1x32", "1x128", "1x384", "8x128", "8x384"]
 TURN_MS = 60  # a turn repeats short passes until it has lasted about so long
 FEW = 200  # a part of so many is about thirty questions
@@ -63,7 +64,9 @@ def multiply_adds(model, batch, tokens):
 
 def prepared(arguments, name, work):
     """(model folder, exported graphs) of a model, made on first use."""
-    model = arguments.reader if name == "kvasir-base" else work / name
+    model = arguments.reader or work / "kvasir-base" if name == "kvasir-base" else work / name
+    if name == "kvasir-base" and not (model / "config.json").exists():
+        prepare.as_floats(SHIPPED, model)
     steps = [sys.executable, str(HERE / "prepare.py")]
     if not (model / "config.json").exists():
         subprocess.run([*steps, "--bert-base", str(model)], check=True)
@@ -195,8 +198,8 @@ def main():
     parser.add_argument("--shapes", nargs="+", default=SHAPES, help="BATCHxTOKENS, full sequences")
     parser.add_argument("--rivals", nargs="+", default=RIVALS, choices=RIVALS)
     parser.add_argument("--compile", action="store_true", help="also try torch.compile (slow to start)")
-    parser.add_argument("--reader", type=Path, default=ROOT / "models/kvasir-base", help="the reader, as floats")
-    parser.add_argument("--reader-int8", type=Path, help="folder of the reader that ours reads in int8, if not the same")
+    parser.add_argument("--reader", type=Path, help="the reader, as floats (default: the shipped one's bytes times scales)")
+    parser.add_argument("--reader-int8", type=Path, default=SHIPPED, help="folder of the reader that ours reads in int8")
     parser.add_argument("--bert-base-int8", type=Path, help="the same of the random model")
     parser.add_argument("--data", default=str(ROOT / "tests/data/squad/dev-v2.0-half.json"))
     parser.add_argument("--squad-parts", type=int, default=4, help="parts into which the questions are cut")

@@ -50,6 +50,25 @@ def make_bert_base(tokenizer_from: Path, out: Path) -> None:
         shutil.copy(tokenizer_from / name, out / name)
 
 
+def as_floats(model_dir: Path, out: Path) -> None:
+    """Write a folder of `kvasir quantize` with its bytes times their scales: what other programs read. Nothing is changed by it."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(model_dir / "model.safetensors")
+    for name in [n for n in tensors if n.endswith("_scale")]:
+        scale = tensors.pop(name)
+        weight = name.removesuffix("_scale")
+        tensors[weight] = tensors[weight].astype("float32") * scale[:, None]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in model_dir.iterdir():
+        if file.name not in ("model.safetensors", "config.json"):
+            shutil.copy(file, out / file.name)
+    save_file({n: t.astype("float32") for n, t in tensors.items()}, out / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((model_dir / "config.json").read_text())
+    del config["quantization_config"]
+    (out / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")  # last: now it is a model
+
+
 def export_onnx(model, folder: Path, masked: bool) -> None:
     import torch
 

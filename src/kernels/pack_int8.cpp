@@ -3,6 +3,7 @@
 #include <array>
 #include <cassert>
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include "kernels/int8.h"
@@ -14,7 +15,11 @@ namespace {
 // What the weights of each sign among a few add up to at most, in magnitude.
 class SignedSums {
  public:
-  void add(std::int8_t weight) noexcept { (weight > 0 ? positive_ : negative_) += weight; }
+  // Without branches: the loops below become vectors.
+  void add(int weight) noexcept {
+    positive_ += std::max(weight, 0);
+    negative_ += std::min(weight, 0);
+  }
   int largest() const noexcept { return std::max(positive_, -negative_); }
 
  private:
@@ -22,11 +27,11 @@ class SignedSums {
 };
 
 int largest_pair_sum(std::span<const std::int8_t> row) noexcept {
-  int largest = 0;
-  for (std::size_t i = 0; i < row.size(); i += 2) {
+  int largest = row.empty() ? 0 : std::abs(int{row.back()});  // it has no neighbour if their number is odd
+  for (std::size_t i = 0; i + 1 < row.size(); i += 2) {
     SignedSums pair;
     pair.add(row[i]);
-    if (i + 1 < row.size()) pair.add(row[i + 1]);
+    pair.add(row[i + 1]);
     largest = std::max(largest, pair.largest());
   }
   return largest;

@@ -82,6 +82,7 @@ class QaModel {
   virtual double multiply_adds(std::size_t tokens) const noexcept = 0;
 };
 
+const char* precision_name(Precision precision) noexcept;
 // "auto", "fp32", "bf16", "int8". Throws kInvalidArgument for another name.
 Precision parse_precision(std::string_view name);
 

@@ -27,6 +27,20 @@ constexpr Family kFamilies[] = {
 
 }  // namespace
 
+const char* precision_name(Precision precision) noexcept {
+  switch (precision) {
+    case Precision::kAuto:
+      return "auto";
+    case Precision::kFp32:
+      return "fp32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kInt8:
+      return "int8";
+  }
+  return "unknown";
+}
+
 Precision parse_precision(std::string_view name) {
   if (name == "auto") return Precision::kAuto;
   if (name == "fp32") return Precision::kFp32;

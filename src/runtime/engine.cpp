@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "kvasir/error.h"
+#include "models/inventory.h"
 
 namespace kvasir::runtime {
 
@@ -109,11 +110,26 @@ std::size_t take_batch(std::span<const Sequence> sequences, std::size_t tokens) 
 
 }  // namespace
 
+namespace {
+
+// Of the first matrix: the others are the same, but for heads and what quantising spared.
+models::Precision precision_of(const models::Inventory& inventory) {
+  for (const models::Inventory::Entry& entry : inventory.entries) {
+    if (entry.linear == nullptr) continue;
+    if (entry.linear->is_int8()) return models::Precision::kInt8;
+    return entry.linear->is_fp32() ? models::Precision::kFp32 : models::Precision::kBf16;
+  }
+  return models::Precision::kFp32;
+}
+
+}  // namespace
+
 struct Engine::Impl {
   const kernels::Kernels& kernels;
   base::ThreadPool pool;
   std::size_t batch_tokens;
   std::unique_ptr<const models::QaModel> model;
+  models::Precision precision = models::Precision::kFp32;
 
   FairMutex turn;  // guards the memory below: one batch at a time
   tensor::Workspace workspace;
@@ -142,8 +158,12 @@ Engine::~Engine() = default;
 
 Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
   auto impl = std::make_unique<Impl>(options);
-  impl->model = models::load_qa_model(
-      folder, {.kernels = impl->kernels, .pool = impl->pool, .precision = options.precision});
+  models::Inventory inventory;
+  impl->model = models::load_qa_model(folder, {.kernels = impl->kernels,
+                                               .pool = impl->pool,
+                                               .precision = options.precision,
+                                               .inventory = &inventory});
+  impl->precision = precision_of(inventory);
   return Engine(std::move(impl));
 }
 
@@ -175,6 +195,10 @@ const models::QaModel& Engine::model() const noexcept {
 
 base::Isa Engine::isa() const noexcept {
   return impl_->kernels.isa;
+}
+
+models::Precision Engine::precision() const noexcept {
+  return impl_->precision;
 }
 
 int Engine::threads() const noexcept {

@@ -50,6 +50,7 @@ class Engine {
 
   const models::QaModel& model() const noexcept;
   base::Isa isa() const noexcept;
+  models::Precision precision() const noexcept;  // of the products of the layers; never kAuto
   int threads() const noexcept;
 
  private:

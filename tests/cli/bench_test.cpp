@@ -22,9 +22,10 @@ TEST(Bench, ReportsEverySection) {
     EXPECT_GT(figure.at("value").to_number<double>(), 0) << text_of(figure.at("name"));
     EXPECT_FALSE(text_of(figure.at("unit")).empty());
   }
-  EXPECT_THAT(sections,
-              testing::ElementsAre("Encoder latency, one sequence", "Encoder throughput, mixed lengths",
-                                   "Matrix products", "Model", "Tokenizer, one thread"));
+  sections.erase("Matrix products, bf16");  // not on every machine
+  EXPECT_THAT(sections, testing::ElementsAre("Encoder latency, one sequence",
+                                             "Encoder throughput, mixed lengths", "Matrix products, fp32",
+                                             "Matrix products, int8", "Model", "Tokenizer, one thread"));
 }
 
 }  // namespace
