@@ -25,6 +25,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "kernels/bf16.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
@@ -128,6 +129,28 @@ Rate int8_product(base::Isa isa) {
   });
 }
 
+Rate bf16_product(const kernels::Bf16Kernels& table) {
+  const std::vector<float> x = random_floats(kRows * kWide), w = random_floats(kWide * kWide);
+  struct Data {
+    base::ThreadPool pool{1};
+    kernels::Bf16Matrix b = kernels::allocate_bf16(kWide, kWide);
+    std::vector<std::uint16_t> a = std::vector<std::uint16_t>(kRows * kernels::bf16_stride(kWide));
+    std::vector<float> c = std::vector<float>(kRows * kWide);
+  };
+  const auto data = std::make_shared<Data>();
+  kernels::pack_bf16_rows(w.data(), {.begin = 0, .end = kWide}, data->b);
+  table.convert({.x = x.data(), .ldx = kWide, .y = data->a.data(), .rows = kRows, .columns = kWide});
+  return rate_of(static_cast<double>(kRows * kWide * kWide), [&table, data] {
+    kernels::gemm(table, data->pool,
+                  {.a = data->a.data(),
+                   .lda = kernels::bf16_stride(kWide),
+                   .b = &data->b,
+                   .c = data->c.data(),
+                   .ldc = kWide,
+                   .m = kRows});
+  });
+}
+
 // Values that become bytes per second.
 Rate quantisation(base::Isa isa) {
   struct Data {
@@ -207,6 +230,10 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
   };
   checks.push_back({name + "fp32 product", fp32_product(isa), fp32_ceiling, 0.75, kCeiling});
   checks.push_back({name + "int8 product", int8_product(isa), int8_ceiling, 0.75, kCeiling});
+  if (const kernels::Bf16Kernels* bf16 = kernels::bf16_kernels_for(isa)) {
+    const auto ceiling = [isa] { return kernels::measure_bf16_ceiling(isa, 1); };
+    checks.push_back({name + "bf16 product", bf16_product(*bf16), ceiling, 0.75, kCeiling});
+  }
   checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
   checks.push_back({name + "quantisation", quantisation(isa), quantisation(base::Isa::kScalar), 6, kTwin});
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
