@@ -96,6 +96,7 @@ std::vector<TextSource> read_sources(const AskArguments& arguments) {
 // The texts of the sources move into documents: a large text is not kept twice.
 std::vector<Document> prepare_documents(const Reader& reader, std::vector<TextSource>& sources) {
   std::vector<Document> documents;
+  documents.reserve(sources.size());
   for (TextSource& source : sources) {
     documents.push_back(reader.prepare(std::move(source.text), source.display_name()));
   }

@@ -57,49 +57,49 @@ double best_seconds(const std::function<void()>& body) {
 // English-like text: the words below in random order, with the punctuation and the unknown names of real
 // text.
 std::string sample_text(std::size_t bytes) {
-  constexpr auto words = std::to_array<std::string_view>({"the",
-                                                          "of",
-                                                          "and",
-                                                          "in",
-                                                          "to",
-                                                          "a",
-                                                          "was",
-                                                          "is",
-                                                          "for",
-                                                          "with",
-                                                          "treaty",
-                                                          "signed",
-                                                          "lighthouse",
-                                                          "government",
-                                                          "century",
-                                                          "after",
-                                                          "population",
-                                                          "between",
-                                                          "university",
-                                                          "scientists",
-                                                          "measured",
-                                                          "temperature",
-                                                          "because",
-                                                          "known",
-                                                          "Porthcawl",
-                                                          "1868",
-                                                          "3.5",
-                                                          "million",
-                                                          "Rees's",
-                                                          "northern",
-                                                          "photosynthesis",
-                                                          "which",
-                                                          "their",
-                                                          "designed",
-                                                          "Mary",
-                                                          "Ellen",
-                                                          "company",
-                                                          "German-speaking"});
+  constexpr auto kWords = std::to_array<std::string_view>({"the",
+                                                           "of",
+                                                           "and",
+                                                           "in",
+                                                           "to",
+                                                           "a",
+                                                           "was",
+                                                           "is",
+                                                           "for",
+                                                           "with",
+                                                           "treaty",
+                                                           "signed",
+                                                           "lighthouse",
+                                                           "government",
+                                                           "century",
+                                                           "after",
+                                                           "population",
+                                                           "between",
+                                                           "university",
+                                                           "scientists",
+                                                           "measured",
+                                                           "temperature",
+                                                           "because",
+                                                           "known",
+                                                           "Porthcawl",
+                                                           "1868",
+                                                           "3.5",
+                                                           "million",
+                                                           "Rees's",
+                                                           "northern",
+                                                           "photosynthesis",
+                                                           "which",
+                                                           "their",
+                                                           "designed",
+                                                           "Mary",
+                                                           "Ellen",
+                                                           "company",
+                                                           "German-speaking"});
   std::mt19937 random(1);  // the same text every time
   std::string text;
   while (text.size() < bytes) {
     for (std::size_t i = 0, length = 8 + random() % 16; i < length; ++i) {
-      text += words[random() % words.size()];
+      text += kWords[random() % kWords.size()];
       text += i + 1 == length ? ". " : random() % 12 == 0 ? ", " : " ";
     }
   }
@@ -338,6 +338,7 @@ void bench_encoder(Report& report, const runtime::Engine& engine, const Ceilings
   std::mt19937 random(4);
   std::lognormal_distribution<double> length(5.15, 0.4);
   std::vector<std::size_t> lengths;
+  lengths.reserve(kMixed);
   for (int i = 0; i < kMixed; ++i) {
     lengths.push_back(std::clamp<std::size_t>(static_cast<std::size_t>(length(random)), 40,
                                               std::min<std::size_t>(384, limit)));

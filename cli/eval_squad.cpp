@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
@@ -59,8 +60,8 @@ constexpr std::size_t kChunk = 256;
 
 class Run {
  public:
-  Run(const Reader& reader, const AskOptions& options, std::size_t total)
-      : reader_(reader), options_(options), total_(total), line_(true) {
+  Run(const Reader& reader, AskOptions options, std::size_t total)
+      : reader_(reader), options_(std::move(options)), total_(total), line_(true) {
     options_.cancel = &interrupt_flag();
     options_.progress = [this](std::size_t done, std::size_t windows) { show(done, windows); };
   }

@@ -176,15 +176,15 @@ std::string join(const std::vector<std::string>& words, const std::string& separ
 
 // "--top-k: 1 required TEXT missing" and "Could not convert: --top-k = x" in words of ours.
 std::string explain_value(const CLI::ParseError& error) {
-  const std::string message = error.what();
+  std::string message = error.what();
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr) {
     return message.substr(0, message.find(':')) + " needs a value";
   }
-  constexpr std::string_view conversion = "Could not convert: ";
+  constexpr std::string_view kConversion = "Could not convert: ";
   if (const std::size_t equals = message.find(" = ");
-      message.starts_with(conversion) && equals != std::string::npos) {
-    return message.substr(conversion.size(), equals - conversion.size()) + ": " + message.substr(equals + 3) +
-           " is not a number that fits";
+      message.starts_with(kConversion) && equals != std::string::npos) {
+    return message.substr(kConversion.size(), equals - kConversion.size()) + ": " +
+           message.substr(equals + 3) + " is not a number that fits";
   }
   return message;
 }

@@ -28,10 +28,10 @@ void append_escape(std::string& out, char c) {
       out += "\\t";
       return;
     default: {
-      constexpr std::string_view digits = "0123456789abcdef";
+      constexpr std::string_view kDigits = "0123456789abcdef";
       out += "\\u00";
-      out += digits[static_cast<unsigned char>(c) >> 4];
-      out += digits[static_cast<unsigned char>(c) & 15];
+      out += kDigits[static_cast<unsigned char>(c) >> 4];
+      out += kDigits[static_cast<unsigned char>(c) & 15];
     }
   }
 }

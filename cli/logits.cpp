@@ -89,6 +89,7 @@ void run_logits(const LogitsArguments& arguments) {
   at_once.reset();
 
   std::vector<runtime::Sequence> sequences;
+  sequences.reserve(inputs.size());
   for (const IdSequence& input : inputs) {
     sequences.push_back({.input_ids = input.input_ids, .token_type_ids = input.token_type_ids});
   }

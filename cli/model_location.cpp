@@ -40,10 +40,10 @@ std::filesystem::path find_model(const std::string& given) {
 
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path installed =
+  std::filesystem::path installed =
       program.parent_path().parent_path() / "share" / "kvasir" / "models" / kDefaultModel;
   if (!error && is_model(installed)) return installed;
-  const std::filesystem::path source = std::filesystem::path(KVASIR_SOURCE_MODELS) / kDefaultModel;
+  std::filesystem::path source = std::filesystem::path(KVASIR_SOURCE_MODELS) / kDefaultModel;
   if (is_model(source)) return source;
   throw Error(ErrorCode::kNotFound, "the model that ships with kvasir is not at " + installed.string() +
                                         "; name a model with --model or KVASIR_MODEL");

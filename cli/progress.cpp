@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -49,22 +50,22 @@ void ProgressLine::update(const std::string& text) {
 void ProgressLine::clear() {
   if (!shown_) return;
   shown_ = false;
-  constexpr std::string_view erase = "\r\033[K";
-  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, erase.data(), erase.size());
+  constexpr std::string_view kErase = "\r\033[K";
+  [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, kErase.data(), kErase.size());
 }
 
 std::string progress_bar(std::size_t done, std::size_t total) {
-  constexpr std::size_t cells = 24;
+  constexpr std::size_t kCells = 24;
   const double share = total == 0 ? 0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total));
-  const auto filled = static_cast<std::size_t>(share * cells);
-  std::string bar = "[" + std::string(filled, '#') + std::string(cells - filled, '.') + "]";
+  const auto filled = static_cast<std::size_t>(share * kCells);
+  std::string bar = "[" + std::string(filled, '#') + std::string(kCells - filled, '.') + "]";
   char percent[16];
   std::snprintf(percent, sizeof percent, " %3d %%", static_cast<int>(share * 100));
   return bar + percent;
 }
 
 std::string duration_text(double seconds) {
-  const auto whole = static_cast<long>(seconds + 0.5);
+  const auto whole = std::lround(seconds);
   char text[48];
   if (whole < 60) {
     std::snprintf(text, sizeof text, "%ld s", whole);

@@ -239,8 +239,8 @@ class EncodingWriter {
  private:
   // Bytes that the line takes at most.
   std::size_t room(const text::Encoding& encoding) {
-    constexpr std::size_t numbers = 4 * Cursor::kDigits + 8;  // id, offsets, word and their punctuation
-    std::size_t bytes = 64 + encoding.size() * numbers;
+    constexpr std::size_t kNumbers = 4 * Cursor::kDigits + 8;  // id, offsets, word and their punctuation
+    std::size_t bytes = 64 + encoding.size() * kNumbers;
     for (const std::int32_t id : encoding.ids) bytes += escaped(id).size() + 1;
     return bytes;
   }

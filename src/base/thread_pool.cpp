@@ -81,6 +81,7 @@ class alignas(64) Share {
 // One loop at a time. Its fields are plain: the caller writes them while no task is claimed, a worker reads
 // them only between claiming a task (acquire) and reporting it finished (release). The caller does not wait
 // for workers that never claimed one, so a worker that is late or has no core costs nothing.
+// NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): apart on purpose, see below
 struct ThreadPool::Impl {
   std::mutex turn;  // callers take turns
 

@@ -140,7 +140,7 @@ bool is_mostly_utf8(std::string_view bytes) {
 }
 
 std::string detector_says(std::string_view bytes) {
-  const uchardet_t detector = ::uchardet_new();
+  uchardet_t detector = ::uchardet_new();
   const std::string_view part = bytes.substr(0, kDetectorBytes);
   std::string encoding;
   if (::uchardet_handle_data(detector, part.data(), part.size()) == 0) {

@@ -62,7 +62,7 @@ class Writer {
     const int first = cmark_node_get_start_line(node);
     const auto lines = static_cast<int>(std::ranges::count(code, '\n')) + 1;
     const bool fenced = cmark_node_get_end_line(node) - first >= lines;
-    out_.source_lines(code, static_cast<std::size_t>(first + (fenced ? 1 : 0)), true);
+    out_.source_lines(code, static_cast<std::size_t>(first) + (fenced ? 1 : 0), true);
   }
   static std::string_view without_last_line_end(std::string_view text) {
     return text.substr(0, text.size() - (text.ends_with('\n') ? 1 : 0));

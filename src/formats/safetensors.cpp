@@ -35,8 +35,10 @@ class DuplicateKeys {
  public:
   using error_code = boost::system::error_code;
   using string_view = boost::json::string_view;
+  // NOLINTBEGIN(readability-identifier-naming): Boost's names
   static constexpr std::size_t max_object_size = std::size_t(-1), max_array_size = std::size_t(-1),
                                max_key_size = std::size_t(-1), max_string_size = std::size_t(-1);
+  // NOLINTEND(readability-identifier-naming)
 
   std::string duplicate;
 

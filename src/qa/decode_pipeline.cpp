@@ -56,7 +56,7 @@ void masked_softmax(std::span<const float> logits, const std::vector<bool>& allo
     value = std::exp(value - max);
     sum += static_cast<double>(value);
   }
-  const float total = static_cast<float>(sum);
+  const auto total = static_cast<float>(sum);
   for (float& value : out) value /= total;
 }
 

@@ -155,7 +155,7 @@ struct Sums {
   }
   void append_to(std::vector<Metric>& metrics, const std::string& prefix) const {
     if (total == 0) return;
-    const double count = static_cast<double>(total);
+    const auto count = static_cast<double>(total);
     metrics.push_back({prefix + "exact", 100.0 * exact / count});
     metrics.push_back({prefix + "f1", 100.0 * f1 / count});
     metrics.push_back({prefix + "total", count, true});
@@ -172,7 +172,7 @@ struct BestThreshold {
 // divides by the scored ones: so does the official script.
 BestThreshold find_best_threshold(const std::vector<std::pair<double, const Scored*>>& by_probability,
                                   std::size_t scored, std::size_t unanswerable, double PairScore::*which) {
-  double score = static_cast<double>(unanswerable);
+  auto score = static_cast<double>(unanswerable);
   BestThreshold best{score, 0.0};
   for (const auto& [probability, question] : by_probability) {
     if (question->has_answer) {
@@ -255,7 +255,7 @@ std::vector<Metric> score_v1(const SquadDataset& data, const Predictions& predic
     throw Error(ErrorCode::kInvalidArgument,
                 "data: no question has an answer, so there is nothing to score by SQuAD v1.1");
   }
-  const double count = static_cast<double>(sums.total);
+  const auto count = static_cast<double>(sums.total);
   return {{"exact_match", 100.0 * sums.exact / count}, {"f1", 100.0 * sums.f1 / count}};
 }
 

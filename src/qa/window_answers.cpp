@@ -46,8 +46,8 @@ void WindowAnswers::weigh(const Context& context, const Window& window) {
   while (cls < encoding.size() && encoding.ids[cls] != window.cls_id) ++cls;
   if (cls == encoding.size()) cls = 0;  // a family without [CLS]: the first token stands for it
   const double scale = 1 / options_.temperature;
-  const double start_cls = static_cast<double>(window.start_logits[cls]);
-  const double end_cls = static_cast<double>(window.end_logits[cls]);
+  const auto start_cls = static_cast<double>(window.start_logits[cls]);
+  const auto end_cls = static_cast<double>(window.end_logits[cls]);
   const std::size_t tokens = window.slice.end - window.slice.begin;
   start_.assign(tokens, kMinusInfinity);
   end_.assign(tokens, kMinusInfinity);
