@@ -104,19 +104,14 @@ struct Bf16Operands {
       _mm512_storeu_si512(panel + j * kPanelColumns, interleave(first, second));
     }
   }
-  // Whole vectors: lanes beyond the mask are 0, and there is room for them.
-  template <class Lanes>
-  static void put(std::uint16_t* p, __m512 x, Lanes) noexcept {
+  static void put(std::uint16_t* p, __m512 x, AllLanes<Avx512>) noexcept {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round(x));
   }
-  // In place: what is written lies behind what is read next.
-  static void narrow(float* weights, std::size_t count) noexcept {
-    auto* out = reinterpret_cast<std::uint16_t*>(weights);
-    for (std::size_t j = 0; j < count; j += Avx512::kLanes) {
-      const std::size_t left = count - j < Avx512::kLanes ? count - j : Avx512::kLanes;
-      const __m256i rounded = round(Avx512::load(weights + j, Avx512::first(left)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + j), rounded);
-    }
+  static void put(std::uint16_t* p, __m512 x, Avx512::Mask lanes) noexcept {
+    _mm256_mask_storeu_epi16(p, lanes, round(x));
+  }
+  static void pad(std::uint16_t* row, std::size_t count) noexcept {
+    if (count % kBf16Group != 0) _mm256_mask_storeu_epi16(row + count, 1, _mm256_setzero_si256());
   }
 };
 

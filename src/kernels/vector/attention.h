@@ -39,8 +39,8 @@ struct Fp32Operands {
   static void put(float* p, typename S::Vec x, Lanes lanes) noexcept {
     store<S>(p, x, lanes);
   }
-  // Weights of one row, as the second product takes them: in their place.
-  static void narrow(float*, std::size_t) noexcept {}
+  // What follows `count` elements of a row up to the next whole step becomes 0.
+  static void pad(float*, std::size_t) noexcept {}
 };
 
 template <class S, class Operands = Fp32Operands<S>>
@@ -135,9 +135,21 @@ struct Attention {
   // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
   // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
   static constexpr float kLog2E = 1.44269504F;
-  static float powers(float* x, std::size_t count, float max) noexcept {
-    return Elementwise<S>::exponentials(
-        x, count, max, [](Vec difference) { return exp2<S>(S::max(S::set(-126.0F), difference)); });
+  static Vec power(Vec difference) noexcept { return exp2<S>(S::max(S::set(-126.0F), difference)); }
+  static float power(float difference) noexcept {
+    float out[S::kLanes];
+    S::store(out, power(S::set(difference)));
+    return out[0];
+  }
+  // Scores of one row become weights as the second product takes them; returns their sum. `out` may begin
+  // where x does or before: what is written lies behind what is read next.
+  static float powers(const float* x, std::size_t count, float max, Row* out) noexcept {
+    const Vec shift = S::set(max);
+    return Elementwise<S>::sum(count, [&](Vec sum, std::size_t i, auto m) {
+      const Vec e = select<S>(m, power(S::sub(load<S>(x + i, m), shift)), S::zero());
+      Operands::put(out + i, e, m);
+      return S::add(sum, e);
+    });
   }
 
   // Rows [row, row + rows) of q, scaled, side by side.
@@ -149,6 +161,7 @@ struct Attention {
       for_vectors<S>(call.head_dim, [&](std::size_t d, auto m) {
         Operands::put(q + r * layout.head_dim * kRowsPerFloat + d, S::mul(load<S>(from + d, m), scale), m);
       });
+      Operands::pad(q + r * layout.head_dim * kRowsPerFloat, call.head_dim);
     }
   }
 
@@ -191,8 +204,13 @@ struct Attention {
     float& max = scratch[layout.maxima + row];
     float& sum = scratch[layout.sums + row];
     const Range range = seen(call, block, row);
+    auto* weights = reinterpret_cast<Row*>(scores);
+    const auto clear = [&](std::size_t begin, std::size_t end) {
+      for_vectors<S>(end - begin,
+                     [&](std::size_t j, auto m) { Operands::put(weights + begin + j, S::zero(), m); });
+    };
     if (range.begin >= range.end) {
-      for_vectors<S>(block.keys, [&](std::size_t j, auto m) { store<S>(scores + j, S::zero(), m); });
+      clear(0, block.keys);
       if (block.first > 0) return 1;
       max = -3e38F;  // below any score, and finite: the difference of two is no NaN
       sum = 0;
@@ -208,18 +226,16 @@ struct Attention {
         store<S>(x + j, S::fma(load<S>(bias + j, m), factor, load<S>(x + j, m)), m);
       });
     }
-    for_vectors<S>(range.begin, [&](std::size_t j, auto m) { store<S>(scores + j, S::zero(), m); });
-    for_vectors<S>(block.keys - range.end,
-                   [&](std::size_t j, auto m) { store<S>(scores + range.end + j, S::zero(), m); });
     float new_max = Elementwise<S>::maximum(x, count);
     float decay = 0;
     if (block.first > 0) {
       if (new_max < max) new_max = max;
-      float shift[1] = {max};
-      powers(shift, 1, new_max);
-      decay = shift[0];
+      decay = power(max - new_max);
     }
-    const float block_sum = powers(x, count, new_max);
+    const float block_sum = powers(x, count, new_max, weights + range.begin);
+    // Only now: the weights of these keys lie where scores of others were.
+    clear(0, range.begin);
+    clear(range.end, block.keys);
     sum = block.first > 0 ? sum * decay + block_sum : block_sum;
     max = new_max;
     return decay;
@@ -243,8 +259,9 @@ struct Attention {
                     rows, round_up(block.keys) / kPanelColumns);
     float decay[kRows];
     for (std::size_t r = 0; r < rows; ++r) {
-      decay[r] = weigh(call, layout, block, row + r, scores + r * layout.score_stride, scratch);
-      Operands::narrow(scores + r * layout.score_stride, block.keys);
+      float* of_row = scores + r * layout.score_stride;
+      decay[r] = weigh(call, layout, block, row + r, of_row, scratch);
+      Operands::pad(reinterpret_cast<Row*>(of_row), block.keys);
     }
     multiply_panels({.a = reinterpret_cast<const Row*>(scores),
                      .b = reinterpret_cast<const Column*>(scratch + layout.v),

@@ -61,18 +61,21 @@ struct Gemm {
   static void finish(const Call& call, const TilePlace& place, const Sum* sums, std::size_t width) noexcept {
     const std::size_t first = place.panel * kPanelColumns;
     const std::size_t columns = call.b->n - first < width ? call.b->n - first : width;
-    // Copies: what vectors are stored to may be anything to the compiler, the call itself included.
-    const std::size_t begin = place.row, rows = place.rows, ldc = call.ldc, ldr = call.ldr;
-    const float* residual = call.residual;
     with_activation<S>(call.activation, [&](const auto& activation) {
       for_vectors<S>(columns, [&](std::size_t j, auto lanes) {
         const std::size_t column = first + j;
         const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);
         const auto value = Product::values(call, column);
+        // Copies of their own: what vectors are stored to may be anything to the compiler, what a lambda
+        // refers to included, and would be read anew for each row.
+        const std::size_t begin = place.row, rows = place.rows, stride = width, ldc = call.ldc,
+                          ldr = call.ldr;
+        const Sum* from = sums + j;
+        const float* residual = call.residual;
         float* c = call.c_column(column);
         for (std::size_t r = 0; r < rows; ++r) {
           const std::size_t row = begin + r;
-          typename S::Vec x = activation(value(row, sums + r * width + j, bias));
+          typename S::Vec x = activation(value(row, from + r * stride, bias));
           if (residual != nullptr) x = S::add(x, load<S>(residual + row * ldr + column, lanes));
           store<S>(c + row * ldc, x, lanes);
         }

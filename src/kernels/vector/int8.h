@@ -21,7 +21,7 @@ struct Int8Rounding {
 
   // Of a row and 0.
   static Range range(const float* x, std::size_t columns) noexcept {
-    constexpr std::size_t kChains = 2;
+    constexpr std::size_t kChains = 4;  // of each: two units with a latency of two or three cycles
     Vec min[kChains], max[kChains];
     unroll<kChains>([&](auto c) { min[c] = max[c] = S::zero(); });
     std::size_t j = 0;
@@ -37,7 +37,8 @@ struct Int8Rounding {
       min[0] = S::min(v, min[0]);
       max[0] = S::max(v, max[0]);
     }
-    return {.min = S::min(S::min(min[0], min[1])), .max = S::max(S::max(max[0], max[1]))};
+    return {.min = S::min(S::min(S::min(min[0], min[1]), S::min(min[2], min[3]))),
+            .max = S::max(S::max(S::max(max[0], max[1]), S::max(max[2], max[3])))};
   }
 
   static void quantize(const QuantizeCall& call, const Int8Rows& out) noexcept {
