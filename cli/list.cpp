@@ -16,11 +16,23 @@ constexpr const char* kFooter =
     R"(Lists what this and other Hugging Face programs have fetched. The model that
 ships with kvasir is not in the cache; kvasir show tells about it.
 
+"incomplete": without config.json or weights, for example because the download
+was interrupted; kvasir pull fetches what is missing.
+
 --json prints one line per model:
-  {"id":…,"size":…,"revisions":[{"commit":…,"refs":[…],"folder":…},…]}
+  {"id":…,"size":…,"revisions":[{"commit":…,"refs":[…],"folder":…,
+  "complete":…},…]}
 
 Example:
   kvasir list)";
+
+bool is_complete(const hub::CachedRevision& revision) {
+  const auto has = [&](const char* name) {
+    return std::ranges::find(revision.files, name, &hub::CachedFile::name) != revision.files.end();
+  };
+  return has("config.json") && (has("model.safetensors") || has("model.safetensors.index.json") ||
+                                has("pytorch_model.bin") || has("pytorch_model.bin.index.json"));
+}
 
 void append_json(std::string& out, const hub::CachedModel& model) {
   out += "{\"id\":";
@@ -39,7 +51,7 @@ void append_json(std::string& out, const hub::CachedModel& model) {
     }
     out += "],\"folder\":";
     append_json_string(out, revision.folder.string());
-    out += '}';
+    out += is_complete(revision) ? ",\"complete\":true}" : ",\"complete\":false}";
   }
   out += "]}\n";
 }
@@ -51,6 +63,7 @@ std::string revisions_text(const hub::CachedModel& model) {
     std::string refs;
     for (const std::string& ref : revision.refs) refs += (refs.empty() ? "" : " ") + printable(ref);
     text += refs.empty() ? revision.commit.substr(0, 12) : refs;
+    if (!is_complete(revision)) text += " (incomplete)";
   }
   return text;
 }

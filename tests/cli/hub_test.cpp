@@ -108,6 +108,7 @@ TEST_F(Hub, FromPullToAnswerToRm) {
   const json::value listed = json::parse(kvasir({"list", "--json"}).out);
   EXPECT_EQ(listed.at("id"), kId);
   EXPECT_EQ(listed.at("revisions").at(0).at("folder"), json::value(snapshot()));
+  EXPECT_EQ(listed.at("revisions").at(0).at("complete"), true);
   const json::value shown = json::parse(kvasir({"show", kId, "--json"}).out);
   EXPECT_EQ(shown.at("model_type"), "bert");
   EXPECT_EQ(shown.at("weights"), "model.safetensors");
@@ -115,6 +116,12 @@ TEST_F(Hub, FromPullToAnswerToRm) {
   EXPECT_THAT(kvasir({"show", kId}).out, AllOf(HasSubstr("family        bert\n"), HasSubstr("0.1 million\n"),
                                                HasSubstr("model.safetensors (F32)\n")));
   EXPECT_EQ(server_.requests().size(), requests);  // none of this asks the hub
+
+  // As after a download that was interrupted.
+  std::filesystem::remove(snapshot() + "/model.safetensors");
+  EXPECT_THAT(kvasir({"list"}).out, HasSubstr("main (incomplete)\n"));
+  EXPECT_EQ(json::parse(kvasir({"list", "--json"}).out).at("revisions").at(0).at("complete"), false);
+  EXPECT_EQ(kvasir({"pull", kId}).exit_code, 0);
 
   EXPECT_THAT(kvasir({"rm", kId}).out, StartsWith("deleted some-org/tiny-qa, 575.0 KB"));
   expect_refused(kvasir({"rm", kId}), "some-org/tiny-qa: not in " + cache());
