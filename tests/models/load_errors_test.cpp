@@ -116,7 +116,7 @@ TEST(LoadErrors, FamiliesRefuseWhatTheyCannotDo) {
   unsupported("mobilebert", "key_query_shared_bottleneck", false);
   unsupported("deberta-v2", "attention_head_size", 4);
   unsupported("deberta-v2", "conv_groups", 2);
-  unsupported("deberta-v2", "pos_att_type", "p2c|p2p");
+  unsupported("deberta-v2", "pos_att_type", "p2c|c2c");
   unsupported("deberta-v2", "pos_att_type", base::json::array{"c2p", "c2c"});
   unsupported("deberta-v2-conv", "conv_act", "silu");
   unsupported("modernbert", "hidden_activation", "silu");

@@ -87,6 +87,15 @@ TEST_P(Variant, LogitsEqualTheReference) {
   loaded.expect_all(tests::load_padded_windows(name));
 }
 
+// p2p says nothing to the reference.
+TEST(QaModel, PositionsToPositionsAreIgnored) {
+  ModelCopy copy("deberta-v2");
+  copy.config["pos_att_type"] = "p2c|c2p|p2p";
+  const TemporaryFolder folder;
+  copy.write(folder.path());
+  Loaded(folder.path()).expect_all(tests::load_windows("deberta-v2"));
+}
+
 // The keys that transformers 5 writes in place of older ones.
 TEST(QaModel, NewKeysOfModernBert) {
   ModelCopy copy("modernbert");

@@ -63,10 +63,12 @@ void visit_pos_att_type(DebertaV2Config& c, const base::JsonObject& json) {
                          [](char x) { return x >= 'A' && x <= 'Z' ? x - 'A' + 'a' : x; });
   c.c2p = has_part(joined, "c2p");
   c.p2c = has_part(joined, "p2c");
-  const std::size_t known = (c.c2p ? 3 : 0) + (c.p2c ? 3 : 0) + (c.c2p && c.p2c ? 1 : 0);
-  if (joined.size() != known) {
+  // p2p stands in some configs of the paper's first version; the reference computes nothing for it.
+  std::size_t known = 0;
+  for (const char* name : {"c2p", "p2c", "p2p"}) known += has_part(joined, name) ? 4 : 0;
+  if (joined.size() + 1 != std::max<std::size_t>(known, 1)) {
     throw Error(ErrorCode::kUnsupported,
-                json.origin() + ": pos_att_type " + joined + " is not supported; known: c2p, p2c");
+                json.origin() + ": pos_att_type " + joined + " is not supported; known: c2p, p2c, p2p");
   }
 }
 
