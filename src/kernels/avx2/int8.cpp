@@ -85,6 +85,11 @@ struct Int8Product : Int8Values<Avx2> {
   }
 };
 
+// Whatever it was, the compiler knows it no longer: loops over it cannot be folded or dropped.
+inline void hide(__m256i& x) noexcept {
+  asm volatile("" : "+x"(x));
+}
+
 // 10 independent chains, as in fp32; the operands are hidden from the compiler, which would fold the loop.
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 10;
@@ -95,12 +100,13 @@ double multiply_adds(std::size_t rounds) noexcept {
   const __m256i ones = _mm256_set1_epi16(1);
   for (std::size_t round = 0; round < rounds; ++round) {
     unroll<kChains>([&](auto c) {
-      asm volatile("" : "+x"(x), "+x"(y));
+      hide(x);
+      hide(y);
       const __m256i both = _mm256_add_epi16(_mm256_maddubs_epi16(x, y), _mm256_maddubs_epi16(y, x));
       sums[c] = _mm256_add_epi32(sums[c], _mm256_madd_epi16(both, ones));
     });
   }
-  unroll<kChains>([&](auto c) { asm volatile("" : "+x"(sums[c])); });
+  unroll<kChains>([&](auto c) { hide(sums[c]); });
   return static_cast<double>(rounds) * kChains * kPerChain;
 }
 

@@ -45,17 +45,22 @@ struct Int8Product : Int8Values<Avx512> {
   }
 };
 
+// Whatever it was, the compiler knows it no longer: loops over it cannot be folded or dropped.
+inline void hide(__m512i& x) noexcept {
+  asm volatile("" : "+v"(x));
+}
+
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 12;
   constexpr double kPerChain = 64;
   __m512i sums[kChains];
   unroll<kChains>([&](auto c) { sums[c] = _mm512_set1_epi32(static_cast<int>(c)); });
   __m512i x = _mm512_set1_epi8(3);
-  asm volatile("" : "+v"(x));  // unknown to the compiler, so that it cannot fold the loop
+  hide(x);
   for (std::size_t round = 0; round < rounds; ++round) {
     unroll<kChains>([&](auto c) { sums[c] = _mm512_dpbusd_epi32(sums[c], x, x); });
   }
-  unroll<kChains>([&](auto c) { asm volatile("" : "+v"(sums[c])); });
+  unroll<kChains>([&](auto c) { hide(sums[c]); });
   return static_cast<double>(rounds) * kChains * kPerChain;
 }
 
