@@ -219,7 +219,7 @@ std::vector<float> random_floats(std::size_t count) {
   return values;
 }
 
-// One table of products; multiply(shape) makes the operands and returns what runs the product.
+// One table of products; make(shape) makes the operands and returns what runs the product.
 using MakeProduct = std::function<std::function<void()>(const Shape& shape)>;
 void bench_products(Report& report, const std::string& section, double ceiling, const MakeProduct& make) {
   report.add({section, section.substr(section.rfind(' ') + 1) + " ceiling", "GMAC/s", ceiling / 1e9, {}});

@@ -109,58 +109,40 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
   return all;
 }
 
+// A product with all that does not depend on its precision.
+template <class GemmCall>
+GemmCall with_output(GemmCall gemm, const Linear& linear, const LinearCall& call) {
+  gemm.bias = linear.bias.data();
+  gemm.activation = call.activation;
+  gemm.residual = call.residual;
+  gemm.ldr = linear.out();
+  gemm.c = call.y;
+  gemm.ldc = call.y_stride == 0 ? linear.out() : call.y_stride;
+  gemm.c_block = call.y_block;
+  gemm.c_block_stride = call.y_block_stride;
+  gemm.m = call.rows;
+  return gemm;
+}
+
 }  // namespace
 
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call) {
-  const std::size_t in = linear.in(), out = linear.out();
-  const std::size_t x_stride = call.x_stride == 0 ? in : call.x_stride;
-  const std::size_t y_stride = call.y_stride == 0 ? out : call.y_stride;
   if (context.observer != nullptr) context.observer->observe(linear, call);
+  const std::size_t in = linear.in();
+  const kernels::QuantizeCall x{
+      .x = call.x, .ldx = call.x_stride == 0 ? in : call.x_stride, .rows = call.rows, .columns = in};
   if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&linear.weight)) {
-    kernels::gemm(context.kernels, context.pool,
-                  {.a = call.x,
-                   .lda = x_stride,
-                   .b = fp32,
-                   .bias = linear.bias.data(),
-                   .activation = call.activation,
-                   .residual = call.residual,
-                   .ldr = out,
-                   .c = call.y,
-                   .ldc = y_stride,
-                   .c_block = call.y_block,
-                   .c_block_stride = call.y_block_stride,
-                   .m = call.rows});
-    return;
+    const kernels::GemmCall gemm{.a = x.x, .lda = x.ldx, .b = fp32};
+    kernels::gemm(context.kernels, context.pool, with_output(gemm, linear, call));
+  } else if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&linear.weight)) {
+    const kernels::Bf16GemmCall gemm{
+        .a = round_to_bf16(x, context), .lda = kernels::bf16_stride(in), .b = bf16};
+    kernels::gemm(*context.bf16, context.pool, with_output(gemm, linear, call));
+  } else {
+    const kernels::Int8GemmCall gemm{.a = quantize(x, context),
+                                     .b = std::get_if<kernels::Int8Matrix>(&linear.weight)};
+    kernels::gemm(context.int8, context.pool, with_output(gemm, linear, call));
   }
-  if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&linear.weight)) {
-    kernels::gemm(
-        *context.bf16, context.pool,
-        {.a = round_to_bf16({.x = call.x, .ldx = x_stride, .rows = call.rows, .columns = in}, context),
-         .lda = kernels::bf16_stride(in),
-         .b = bf16,
-         .bias = linear.bias.data(),
-         .activation = call.activation,
-         .residual = call.residual,
-         .ldr = out,
-         .c = call.y,
-         .ldc = y_stride,
-         .c_block = call.y_block,
-         .c_block_stride = call.y_block_stride,
-         .m = call.rows});
-    return;
-  }
-  kernels::gemm(context.int8, context.pool,
-                {.a = quantize({.x = call.x, .ldx = x_stride, .rows = call.rows, .columns = in}, context),
-                 .b = std::get_if<kernels::Int8Matrix>(&linear.weight),
-                 .bias = linear.bias.data(),
-                 .activation = call.activation,
-                 .residual = call.residual,
-                 .ldr = out,
-                 .c = call.y,
-                 .ldc = y_stride,
-                 .c_block = call.y_block,
-                 .c_block_stride = call.y_block_stride,
-                 .m = call.rows});
 }
 
 void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBody& body) {

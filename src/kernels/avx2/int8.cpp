@@ -85,11 +85,6 @@ struct Int8Product : Int8Values<Avx2> {
   }
 };
 
-// Whatever it was, the compiler knows it no longer: loops over it cannot be folded or dropped.
-inline void hide(__m256i& x) noexcept {
-  asm volatile("" : "+x"(x));
-}
-
 // 10 independent chains, as in fp32; the operands are hidden from the compiler, which would fold the loop.
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 10;

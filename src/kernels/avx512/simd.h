@@ -54,6 +54,10 @@ struct Avx512 {
   }
   // Lanes of 32-bit integers.
   using Ints = __m512i;
+  // Four bytes in all lanes; p is a multiple of 4.
+  static Ints broadcast_word(const void* p) noexcept {
+    return _mm512_castps_si512(_mm512_broadcastss_ps(_mm_load_ss(static_cast<const float*>(p))));
+  }
   static Ints load_ints(const std::int32_t* p) noexcept { return _mm512_loadu_si512(p); }
   static Ints add(Ints a, Ints b) noexcept { return _mm512_add_epi32(a, b); }
   static Vec to_floats(Ints x) noexcept { return _mm512_cvtepi32_ps(x); }

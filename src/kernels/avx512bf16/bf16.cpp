@@ -19,7 +19,7 @@ struct Bf16 {
 
   static Sums zero() noexcept { return _mm512_setzero_ps(); }
   static Operand row(const Row* p) noexcept {
-    return _mm512_castps_si512(_mm512_broadcastss_ps(_mm_load_ss(reinterpret_cast<const float*>(p))));
+    return Avx512::broadcast_word(p);
   }
   static Operand column(const Column* p) noexcept { return _mm512_loadu_si512(p); }
   static Sums multiply_add(Operand row, Operand column, Sums sums) noexcept {
@@ -115,18 +115,13 @@ struct Bf16Operands {
   }
 };
 
-// Whatever it was, the compiler knows it no longer: loops over it cannot be folded or dropped.
-inline void hide(__m512& x) noexcept {
-  asm volatile("" : "+v"(x));
-}
-
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 12;
   constexpr double kPerChain = 32;
   __m512 sums[kChains];
   unroll<kChains>([&](auto c) { sums[c] = _mm512_set1_ps(static_cast<float>(c)); });
   __m512i x = _mm512_set1_epi16(0x3E80);  // 0.25
-  asm volatile("" : "+v"(x));             // unknown to the compiler, so that it cannot fold the loop
+  hide(x);
   for (std::size_t round_number = 0; round_number < rounds; ++round_number) {
     unroll<kChains>([&](auto c) { sums[c] = Bf16::multiply_add(x, x, sums[c]); });
   }

@@ -19,7 +19,7 @@ struct Bytes {
 
   static Sums zero() noexcept { return _mm512_setzero_si512(); }
   static Operand row(const Row* p) noexcept {
-    return _mm512_castps_si512(_mm512_broadcastss_ps(_mm_load_ss(reinterpret_cast<const float*>(p))));
+    return Avx512::broadcast_word(p);
   }
   static Operand column(const Column* p) noexcept { return _mm512_load_si512(p); }
   static Sums multiply_add(Operand row, Operand column, Sums sums) noexcept {
@@ -44,11 +44,6 @@ struct Int8Product : Int8Values<Avx512> {
                                            .out_stride = P * kPanelColumns});
   }
 };
-
-// Whatever it was, the compiler knows it no longer: loops over it cannot be folded or dropped.
-inline void hide(__m512i& x) noexcept {
-  asm volatile("" : "+v"(x));
-}
 
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 12;

@@ -20,6 +20,12 @@ inline __attribute__((always_inline)) void unroll(const F& f) noexcept {
   (std::make_index_sequence<N>{});
 }
 
+// Whatever x was, the compiler knows it no longer: loops over it are neither folded nor dropped.
+template <class Register>
+inline __attribute__((always_inline)) void hide(Register& x) noexcept {
+  asm volatile("" : "+v"(x));
+}
+
 // Rows r = 0, 1, … of A from a few pointers: [p], [p + lda], [p + 2 lda] are addresses that x86 forms at no
 // cost, so 12 rows need 4 pointers and one stride. Left alone, GCC keeps 11 offsets and spills some in the
 // loop (5 % slower at 11, 13 and 14 rows on Zen 4).
