@@ -18,9 +18,7 @@ struct Bf16 {
   static constexpr std::size_t kRegisters = 32;
 
   static Sums zero() noexcept { return _mm512_setzero_ps(); }
-  static Operand row(const Row* p) noexcept {
-    return Avx512::broadcast_word(p);
-  }
+  static Operand row(const Row* p) noexcept { return Avx512::broadcast_word(p); }
   static Operand column(const Column* p) noexcept { return _mm512_loadu_si512(p); }
   static Sums multiply_add(Operand row, Operand column, Sums sums) noexcept {
     return _mm512_dpbf16_ps(sums, (__m512bh)row, (__m512bh)column);

@@ -18,9 +18,7 @@ struct Bytes {
   static constexpr std::size_t kRegisters = 32;
 
   static Sums zero() noexcept { return _mm512_setzero_si512(); }
-  static Operand row(const Row* p) noexcept {
-    return Avx512::broadcast_word(p);
-  }
+  static Operand row(const Row* p) noexcept { return Avx512::broadcast_word(p); }
   static Operand column(const Column* p) noexcept { return _mm512_load_si512(p); }
   static Sums multiply_add(Operand row, Operand column, Sums sums) noexcept {
     return _mm512_dpbusd_epi32(sums, row, column);
