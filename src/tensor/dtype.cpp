@@ -3,6 +3,8 @@
 #include <array>
 #include <bit>
 
+#include "tensor/blocks.h"
+
 namespace kvasir::tensor {
 
 // Files are little-endian, and tensors are read as they lie in them.
@@ -13,9 +15,10 @@ namespace {
 struct Row {
   const char* name;
   std::size_t size;
+  std::size_t block = 1;
 };
 // By the value of DType.
-constexpr std::array<Row, 15> kRows{{{"BOOL", 1},
+constexpr std::array<Row, 26> kRows{{{"BOOL", 1},
                                      {"U8", 1},
                                      {"I8", 1},
                                      {"F8_E5M2", 1},
@@ -29,8 +32,20 @@ constexpr std::array<Row, 15> kRows{{{"BOOL", 1},
                                      {"F32", 4},
                                      {"F64", 8},
                                      {"I64", 8},
-                                     {"U64", 8}}};
-static_assert(static_cast<std::size_t>(DType::kU64) + 1 == kRows.size());
+                                     {"U64", 8},
+                                     {"Q4_0", sizeof(BlockQ4_0), 32},
+                                     {"Q4_1", sizeof(BlockQ4_1), 32},
+                                     {"Q5_0", sizeof(BlockQ5_0), 32},
+                                     {"Q5_1", sizeof(BlockQ5_1), 32},
+                                     {"Q8_0", sizeof(BlockQ8_0), 32},
+                                     {"Q2_K", sizeof(BlockQ2_K), 256},
+                                     {"Q3_K", sizeof(BlockQ3_K), 256},
+                                     {"Q4_K", sizeof(BlockQ4_K), 256},
+                                     {"Q5_K", sizeof(BlockQ5_K), 256},
+                                     {"Q6_K", sizeof(BlockQ6_K), 256},
+                                     {"IQ4_NL", sizeof(BlockIQ4_NL), 32}}};
+static_assert(static_cast<std::size_t>(DType::kIQ4_NL) + 1 == kRows.size());
+constexpr std::size_t kSafetensorsTypes = static_cast<std::size_t>(DType::kU64) + 1;
 
 const Row& row(DType dtype) noexcept {
   return kRows[static_cast<std::size_t>(dtype)];
@@ -38,8 +53,16 @@ const Row& row(DType dtype) noexcept {
 
 }  // namespace
 
+std::size_t dtype_block(DType dtype) noexcept {
+  return row(dtype).block;
+}
+
 std::size_t dtype_size(DType dtype) noexcept {
   return row(dtype).size;
+}
+
+std::size_t dtype_bytes(DType dtype, std::size_t elements) noexcept {
+  return elements / row(dtype).block * row(dtype).size;
 }
 
 const char* dtype_name(DType dtype) noexcept {
@@ -47,7 +70,7 @@ const char* dtype_name(DType dtype) noexcept {
 }
 
 std::optional<DType> parse_dtype(std::string_view name) {
-  for (std::size_t i = 0; i < kRows.size(); ++i) {
+  for (std::size_t i = 0; i < kSafetensorsTypes; ++i) {
     if (name == kRows[i].name) return static_cast<DType>(i);
   }
   return std::nullopt;

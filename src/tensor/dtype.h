@@ -1,4 +1,4 @@
-// Element types of stored tensors, by their safetensors names.
+// Element types of stored tensors, by their safetensors names, and the blocks of GGUF by theirs.
 #pragma once
 
 #include <cstddef>
@@ -24,12 +24,28 @@ enum class DType {
   kF32,
   kF64,
   kI64,
-  kU64
+  kU64,
+  // Blocks of GGUF: so many elements of a row that share a scale. Laid out in tensor/blocks.h.
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL
 };
 
-std::size_t dtype_size(DType dtype) noexcept;             // bytes per element
-const char* dtype_name(DType dtype) noexcept;             // "F32", "BF16", …
-std::optional<DType> parse_dtype(std::string_view name);  // nullopt: a name that we do not know
+std::size_t dtype_block(DType dtype) noexcept;  // elements per block: 1, but for the blocks of GGUF
+std::size_t dtype_size(DType dtype) noexcept;   // bytes per block, so per element where that is 1
+// Precondition: elements is a multiple of dtype_block(dtype).
+std::size_t dtype_bytes(DType dtype, std::size_t elements) noexcept;
+const char* dtype_name(DType dtype) noexcept;  // "F32", "BF16", "Q4_K", …
+// A name of safetensors; nullopt: one that we do not know. (No blocks, which that format has not.)
+std::optional<DType> parse_dtype(std::string_view name);
 
 float half_to_float(std::uint16_t bits) noexcept;   // IEEE binary16, subnormals and NaN included
 std::uint16_t float_to_half(float value) noexcept;  // round to nearest even

@@ -3,6 +3,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "tensor/blocks.h"
+
 namespace kvasir::tensor {
 
 namespace {
@@ -36,7 +38,8 @@ std::size_t TensorView::elements() const noexcept {
 
 void TensorView::read_floats(std::size_t first, std::span<float> out) const noexcept {
   assert(first + out.size() <= elements());
-  const std::byte* from = data + first * dtype_size(dtype);
+  const std::byte* from = data + dtype_bytes(dtype, first);
+  if (dtype_block(dtype) > 1) return dequantize(dtype, from, out);
   switch (dtype) {
     case DType::kF32:
       if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());

@@ -21,8 +21,9 @@ struct TensorView {
   const std::byte* data = nullptr;  // may be unaligned: safetensors promise nothing
 
   std::size_t elements() const noexcept;
-  std::size_t bytes() const noexcept { return elements() * dtype_size(dtype); }
-  // Converts elements [first, first + out.size()) to float. Precondition: dtype is F32, F16, BF16 or F64.
+  std::size_t bytes() const noexcept { return dtype_bytes(dtype, elements()); }
+  // Converts elements [first, first + out.size()) to float. Preconditions: dtype is F32, F16, BF16, F64, I8
+  // or one of blocks; first and out.size() are multiples of dtype_block(dtype).
   void read_floats(std::size_t first, std::span<float> out) const noexcept;
 };
 
