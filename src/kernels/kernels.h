@@ -16,6 +16,7 @@
 
 #include "base/cpu.h"
 #include "base/thread_pool.h"
+#include "kernels/kv_page.h"
 #include "tensor/buffer.h"
 
 namespace kvasir::kernels {
@@ -77,22 +78,39 @@ struct GemmBlock {
 
 inline constexpr std::size_t kNoWindow = std::size_t{1} << 62;  // wider than any sequence
 
-// softmax(q kᵀ · scale + bias) v for one head and some queries of one sequence.
+// softmax(q kᵀ · scale + bias) v for some queries of one sequence, in one head or in several that share their
+// keys and values.
 struct AttentionCall {
-  const float* q = nullptr;  // first query row of this call; head_dim floats, rows q_stride apart
+  const float* q = nullptr;  // first query of this call: group · head_dim floats, q_stride apart
   const float* k = nullptr;  // first key row of the sequence, for this head
   const float* v = nullptr;
-  float* out = nullptr;                                     // first output row of this call
+  const KvPages* pages = nullptr;                           // instead of k and v, if not null
+  float* out = nullptr;                                     // of the first query, as q
   std::size_t q_stride = 0, kv_stride = 0, out_stride = 0;  // floats between rows
   std::size_t queries = 0, keys = 0, head_dim = 0;          // all >= 1
+  std::size_t group = 1;                                    // heads, side by side in q and out
   float scale = 1;                                          // 1 / √head_dim for BERT
-  // bias[i · bias_stride + j] is added to the scaled score of query i and key j; null: nothing is. A stride
-  // of -1 makes one array of distances serve all queries.
+  // bias[h · bias_head_stride + i · bias_stride + j] is added to the scaled score of query i and key j in
+  // head h of the group; null: nothing is. A stride of -1 makes one array of distances serve all queries.
   const float* bias = nullptr;
-  std::ptrdiff_t bias_stride = 0;
+  std::ptrdiff_t bias_stride = 0, bias_head_stride = 0;
   // Query i, which stands at key i + query_offset, sees the keys up to `window` to either side: at least one.
   std::size_t window = kNoWindow;
   std::size_t query_offset = 0;
+  bool causal = false;  // and none after itself
+
+  // A row for each head of each query.
+  std::size_t rows() const noexcept { return queries * group; }
+  const float* q_row(std::size_t row) const noexcept {
+    return q + row / group * q_stride + row % group * head_dim;
+  }
+  float* out_row(std::size_t row) const noexcept {
+    return out + row / group * out_stride + row % group * head_dim;
+  }
+  const float* bias_row(std::size_t row) const noexcept {
+    return bias + static_cast<std::ptrdiff_t>(row / group) * bias_stride +
+           static_cast<std::ptrdiff_t>(row % group) * bias_head_stride;
+  }
 };
 
 struct LayerNormCall {
@@ -123,10 +141,12 @@ struct Kernels {
   // One block of a product. Blocks of one call may run on different threads at once.
   void (*gemm_block)(const GemmCall& call, const GemmBlock& block) noexcept;
 
-  // scratch: at least attention_scratch(call.queries, call.keys, call.head_dim) floats, 64-byte aligned, one
+  // scratch: at least attention_scratch(call.rows(), call.keys, call.head_dim) floats, 64-byte aligned, one
   // per thread.
   void (*attention)(const AttentionCall& call, float* scratch) noexcept;
-  std::size_t (*attention_scratch)(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept;
+  std::size_t (*attention_scratch)(std::size_t rows, std::size_t keys, std::size_t head_dim) noexcept;
+  // Puts one token's key and value in their place.
+  void (*store_kv)(const KvStoreCall& call) noexcept;
 
   // y = (x - mean) / √(variance + epsilon) · weight + bias per row; variance is the mean of squared
   // deviations (biased), as torch.nn.LayerNorm.

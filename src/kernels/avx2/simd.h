@@ -88,6 +88,10 @@ struct Avx2 {
     s = _mm_min_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_min_ss(s, _mm_movehdup_ps(s)));
   }
+  // To the nearest half, ties to even.
+  static void store_half(void* p, Vec x) noexcept {
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
   // 8 halves, IEEE binary16.
   static Vec load_half(const void* p) noexcept {
     return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));

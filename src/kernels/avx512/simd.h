@@ -69,6 +69,10 @@ struct Avx512 {
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(positive));
   }
   static float min(Vec x) noexcept { return _mm512_reduce_min_ps(x); }
+  // To the nearest half, ties to even.
+  static void store_half(void* p, Vec x) noexcept {
+    _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  }
   // 16 halves, IEEE binary16.
   static Vec load_half(const void* p) noexcept {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));

@@ -11,7 +11,8 @@ namespace kvasir::kernels::scalar {
 void pack_rows(const float* w, RowRange range, PackedMatrix& packed) noexcept;
 void gemm_block(const GemmCall& call, const GemmBlock& block) noexcept;
 void attention(const AttentionCall& call, float* scratch) noexcept;
-std::size_t attention_scratch(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept;
+std::size_t attention_scratch(std::size_t rows, std::size_t keys, std::size_t head_dim) noexcept;
+void store_kv(const KvStoreCall& call) noexcept;
 void layer_norm(const LayerNormCall& call) noexcept;
 void no_norm(const LayerNormCall& call) noexcept;
 void activate(Activation activation, float* x, std::size_t count) noexcept;

@@ -34,6 +34,7 @@ const IsaKernels& scalar_kernels() noexcept {
                 .gemm_block = scalar::gemm_block,
                 .attention = scalar::attention,
                 .attention_scratch = scalar::attention_scratch,
+                .store_kv = scalar::store_kv,
                 .layer_norm = scalar::layer_norm,
                 .no_norm = scalar::no_norm,
                 .activate = scalar::activate,

@@ -12,6 +12,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/vector/elementwise.h"
+#include "kernels/vector/kv_page.h"
 #include "kernels/vector/lanes.h"
 #include "kernels/vector/pack.h"
 #include "kernels/vector/tile.h"
@@ -21,6 +22,7 @@ namespace kvasir::kernels {
 // The operands of attention's products as floats; avx512bf16/bf16.cpp has them in half the size.
 template <class S>
 struct Fp32Operands {
+  static constexpr bool kReadsPages = true;
   using Tile = Fp32<S>;
 
   // A panel of up to 16 keys [head_dim][16].
@@ -70,7 +72,7 @@ struct Attention {
     std::size_t sums, maxima, outputs;      // of all query rows, for more than one block
     std::size_t size;
 
-    Layout(std::size_t queries, std::size_t keys, std::size_t dim) noexcept {
+    Layout(std::size_t rows, std::size_t keys, std::size_t dim) noexcept {
       head_dim = round_up(dim);
       block = round_up(keys < kKeyBlock ? keys : kKeyBlock);
       score_stride = block + kPanelColumns;
@@ -80,14 +82,14 @@ struct Attention {
       scores = q + kRows * head_dim;
       products = scores + kRows * score_stride;
       sums = products + kRows * head_dim;
-      maxima = sums + round_up(queries);
-      outputs = maxima + round_up(queries);
-      size = outputs + (keys > kKeyBlock ? queries * head_dim : 0);
+      maxima = sums + round_up(rows);
+      outputs = maxima + round_up(rows);
+      size = outputs + (keys > kKeyBlock ? rows * head_dim : 0);
     }
   };
 
-  static std::size_t scratch(std::size_t queries, std::size_t keys, std::size_t head_dim) noexcept {
-    return Layout(queries, keys, head_dim).size;
+  static std::size_t scratch(std::size_t rows, std::size_t keys, std::size_t head_dim) noexcept {
+    return Layout(rows, keys, head_dim).size;
   }
 
   static constexpr std::size_t steps(std::size_t k) noexcept { return (k + Tile::kGroup - 1) / Tile::kGroup; }
@@ -132,6 +134,26 @@ struct Attention {
     }
   }
 
+  // The same from pages, whose panels only have to be floats and lie together.
+  static void take_pages(const AttentionCall& call, const Layout& layout, std::size_t first, std::size_t keys,
+                         float* scratch) noexcept {
+    const KvPages& kv = *call.pages;
+    const KvLayout part{.head_dim = call.head_dim, .type = kv.type};
+    const std::size_t value_panel = kPageTokens * kPanelColumns;
+    for (std::size_t j = 0; j < keys; j += kPageTokens) {
+      const std::byte* page = kv.pages[(first + j) / kPageTokens] + kv.offset;
+      read_kv<S>(page, kv.type, call.head_dim * kPageTokens,
+                 scratch + layout.k + j / kPageTokens * panel_size(call.head_dim));
+      const std::size_t tokens = keys - j < kPageTokens ? keys - j : kPageTokens;
+      page += part.key_bytes();
+      for (std::size_t d = 0; d < layout.head_dim; d += kPanelColumns) {
+        const std::size_t panel = d / kPanelColumns;
+        read_kv<S>(page + panel * value_panel * part.element_size(), kv.type, tokens * kPanelColumns,
+                   scratch + layout.v + panel * panel_size(keys) + j * kPanelColumns);
+      }
+    }
+  }
+
   // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
   // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
   static constexpr float kLog2E = 1.44269504F;
@@ -157,7 +179,7 @@ struct Attention {
                            Row* q) noexcept {
     const Vec scale = S::set(call.scale * kLog2E);
     for (std::size_t r = 0; r < rows; ++r) {
-      const float* from = call.q + (row + r) * call.q_stride;
+      const float* from = call.q_row(row + r);
       for_vectors<S>(call.head_dim, [&](std::size_t d, auto m) {
         Operands::put(q + r * layout.head_dim * kRowsPerFloat + d, S::mul(load<S>(from + d, m), scale), m);
       });
@@ -185,14 +207,14 @@ struct Attention {
     bool last;
   };
 
-  // The keys of the block that query `row` of the call sees, counted from the block's first: [begin, end).
+  // The keys of the block that row `row` of the call sees, counted from the block's first: [begin, end).
   struct Range {
     std::size_t begin, end;
   };
   static Range seen(const AttentionCall& call, const Block& block, std::size_t row) noexcept {
-    const std::size_t at = row + call.query_offset;
+    const std::size_t at = row / call.group + call.query_offset;
     const std::size_t begin = at > call.window + block.first ? at - call.window - block.first : 0;
-    const std::size_t last = at + call.window + 1;  // of all keys, one past the last
+    const std::size_t last = at + (call.causal ? 0 : call.window) + 1;  // of all keys, one past the last
     const std::size_t end = last > block.first ? last - block.first : 0;
     return {.begin = begin, .end = end < block.keys ? end : block.keys};
   }
@@ -219,8 +241,7 @@ struct Attention {
     float* x = scores + range.begin;
     const std::size_t count = range.end - range.begin;
     if (call.bias != nullptr) {
-      const float* bias =
-          call.bias + static_cast<std::ptrdiff_t>(row) * call.bias_stride + block.first + range.begin;
+      const float* bias = call.bias_row(row) + block.first + range.begin;
       const Vec factor = S::set(kLog2E);
       for_vectors<S>(count, [&](std::size_t j, auto m) {
         store<S>(x + j, S::fma(load<S>(bias + j, m), factor, load<S>(x + j, m)), m);
@@ -278,24 +299,33 @@ struct Attention {
              .now = products + r * layout.head_dim,
              .decay = decay[r],
              .scale = block.last ? 1 / scratch[layout.sums + row + r] : 1},
-            call.head_dim, block.last ? call.out + (row + r) * call.out_stride : running);
+            call.head_dim, block.last ? call.out_row(row + r) : running);
     }
   }
 
   static void run(const AttentionCall& call, float* scratch) noexcept {
     assert(call.queries >= 1 && call.keys >= 1 && call.head_dim >= 1);
-    assert(call.q_stride >= call.head_dim && call.kv_stride >= call.head_dim &&
-           call.out_stride >= call.head_dim);
-    const Layout layout(call.queries, call.keys, call.head_dim);
-    const std::size_t tiles = (call.queries + kRows - 1) / kRows;
+    assert(call.pages != nullptr || call.kv_stride >= call.head_dim);
+    assert(call.q_stride >= call.group * call.head_dim && call.out_stride >= call.group * call.head_dim);
+    const std::size_t all = call.rows(), tiles = (all + kRows - 1) / kRows;
+    const Layout layout(all, call.keys, call.head_dim);
     for (std::size_t first = 0; first < call.keys; first += kKeyBlock) {
       const std::size_t left = call.keys - first;
       const Block block{
           .first = first, .keys = left < kKeyBlock ? left : kKeyBlock, .last = left <= kKeyBlock};
-      pack_block(call, layout, block.first, block.keys, scratch);
+      if constexpr (Operands::kReadsPages) {
+        if (call.pages != nullptr) {
+          take_pages(call, layout, block.first, block.keys, scratch);
+        } else {
+          pack_block(call, layout, block.first, block.keys, scratch);
+        }
+      } else {
+        assert(call.pages == nullptr);
+        pack_block(call, layout, block.first, block.keys, scratch);
+      }
       for (std::size_t t = 0; t < tiles; ++t) {
-        const std::size_t row = call.queries * t / tiles;
-        attend(call, layout, block, row, call.queries * (t + 1) / tiles - row, scratch);
+        const std::size_t row = all * t / tiles;
+        attend(call, layout, block, row, all * (t + 1) / tiles - row, scratch);
       }
     }
   }

@@ -35,6 +35,7 @@ constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
                     .gemm_block = Gemm<S, Fp32Product<S>>::block,
                     .attention = Attention<S>::run,
                     .attention_scratch = Attention<S>::scratch,
+                    .store_kv = store_kv<S>,
                     .layer_norm = Elementwise<S>::layer_norm,
                     .no_norm = Elementwise<S>::no_norm,
                     .activate = Elementwise<S>::activate,
