@@ -43,8 +43,9 @@ enum class Activation {
   kNone,
   kGelu,
   kGeluTanh,
-  kRelu
-};  // kGelu: x/2 (1 + erf(x/√2)), as Hugging Face's "gelu"
+  kRelu,
+  kSilu
+};  // kGelu: x/2 (1 + erf(x/√2)), as Hugging Face's "gelu"; kSilu: x / (1 + e^-x)
 
 // c[i, j] = activation(Σ_k a[i, k] W[j, k] + bias[j]) + residual[i, j], for i < m, j < b->n.
 struct GemmCall {
@@ -122,6 +123,15 @@ struct LayerNormCall {
   float epsilon = 1e-12f;
 };
 
+// As LayerNormCall, without mean and bias.
+struct RmsNormCall {
+  const float* x = nullptr;
+  const float* weight = nullptr;
+  float* y = nullptr;  // may be x
+  std::size_t rows = 0, columns = 0;
+  float epsilon = 1e-5f;
+};
+
 // Rotary position embedding of the heads of one token: (a, b), the two halves of a head, become
 // (a cos - b sin, b cos + a sin).
 struct RotateCall {
@@ -153,6 +163,8 @@ struct Kernels {
   void (*layer_norm)(const LayerNormCall& call) noexcept;
   // y = x · weight + bias per row: MobileBERT's NoNorm. epsilon is not used.
   void (*no_norm)(const LayerNormCall& call) noexcept;
+  // y = x / √(mean of x² + epsilon) · weight per row: Llama's RMSNorm.
+  void (*rms_norm)(const RmsNormCall& call) noexcept;
 
   // In place. The vector forms agree with double-precision erf/exp to 4e-7 relative or 1e-7 absolute,
   // whichever is larger.

@@ -35,6 +35,7 @@ double exact_activation(Activation activation, double x) {
   if (activation == Activation::kGeluTanh) {
     return x / (1 + std::exp(-2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
   }
+  if (activation == Activation::kSilu) return x / (1 + std::exp(-x));
   return activation == Activation::kRelu ? std::max(0.0, x) : x;
 }
 
@@ -84,7 +85,7 @@ TEST_P(ActivationTest, Tails) {
 
 INSTANTIATE_TEST_SUITE_P(All, ActivationTest,
                          testing::Values(Activation::kNone, Activation::kGelu, Activation::kGeluTanh,
-                                         Activation::kRelu));
+                                         Activation::kRelu, Activation::kSilu));
 
 TEST(Softmax, EqualsDoublePrecision) {
   for (const float size : {0.1F, 3.0F, 100.0F}) {
@@ -194,6 +195,35 @@ TEST(NoNorm, ScalesAndShifts) {
         }
       }
       EXPECT_TRUE(out.guards_intact());
+    }
+  }
+}
+
+TEST(RmsNorm, EqualsDoublePrecision) {
+  constexpr float kEpsilon = 1e-5F;
+  for (const std::size_t columns : {1, 2, 7, 8, 15, 16, 17, 31, 33, 64, 65, 127, 576, 1000, 4096}) {
+    for (const float size : {1e-4F, 1.0F, 300.0F}) {
+      for (const bool in_place : {false, true}) {
+        Matrix x({3, columns}, 61, size), y({3, columns});
+        const Matrix weight({1, columns, 0, 3}, 62), before = x;
+        Matrix& out = in_place ? x : y;
+        isa().rms_norm({.x = x.data(),
+                        .weight = weight.data(),
+                        .y = out.data(),
+                        .rows = 3,
+                        .columns = columns,
+                        .epsilon = kEpsilon});
+        EXPECT_TRUE(out.guards_intact());
+        for (std::size_t i = 0; i < 3; ++i) {
+          double squares = 0;
+          for (std::size_t j = 0; j < columns; ++j) squares += std::pow(double{before.at(i, j)}, 2);
+          const double inverse = 1 / std::sqrt(squares / static_cast<double>(columns) + double{kEpsilon});
+          for (std::size_t j = 0; j < columns; ++j) {
+            const double exact = double{before.at(i, j)} * inverse * double{weight.at(0, j)};
+            ASSERT_NEAR(double{out.at(i, j)}, exact, 1e-6 * std::abs(exact)) << columns << " of " << size;
+          }
+        }
+      }
     }
   }
 }

@@ -19,7 +19,7 @@ namespace {
 using tests::Matrix;
 
 constexpr Activation kActivations[] = {Activation::kNone, Activation::kGelu, Activation::kGeluTanh,
-                                       Activation::kRelu};
+                                       Activation::kRelu, Activation::kSilu};
 
 const Kernels& isa() {
   return kernels_for(tests::test_isa());
@@ -33,6 +33,8 @@ double activate(Activation activation, double x) {
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Activation::kRelu:
       return x > 0 ? x : 0;
+    case Activation::kSilu:
+      return x / (1 + std::exp(-x));
     case Activation::kNone:
       break;
   }

@@ -54,6 +54,9 @@ void activate(Activation activation, float* x, std::size_t count) noexcept {
     case Activation::kRelu:
       for (std::size_t i = 0; i < count; ++i) x[i] = x[i] < 0 ? 0 : x[i];  // NaN stays
       break;
+    case Activation::kSilu:
+      for (std::size_t i = 0; i < count; ++i) x[i] = x[i] / (1 + std::exp(-x[i]));
+      break;
   }
 }
 
@@ -97,6 +100,20 @@ void no_norm(const LayerNormCall& call) noexcept {
     const float* x = call.x + row * call.columns;
     float* y = call.y + row * call.columns;
     for (std::size_t j = 0; j < call.columns; ++j) y[j] = x[j] * call.weight[j] + call.bias[j];
+  }
+}
+
+void rms_norm(const RmsNormCall& call) noexcept {
+  assert(call.columns >= 1);
+  for (std::size_t row = 0; row < call.rows; ++row) {
+    const float* x = call.x + row * call.columns;
+    float* y = call.y + row * call.columns;
+    double squares = 0;
+    for (std::size_t j = 0; j < call.columns; ++j)
+      squares += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+    const auto mean = static_cast<float>(squares / static_cast<double>(call.columns));
+    const float inverse = 1 / std::sqrt(mean + call.epsilon);
+    for (std::size_t j = 0; j < call.columns; ++j) y[j] = x[j] * inverse * call.weight[j];
   }
 }
 

@@ -15,6 +15,7 @@ std::size_t attention_scratch(std::size_t rows, std::size_t keys, std::size_t he
 void store_kv(const KvStoreCall& call) noexcept;
 void layer_norm(const LayerNormCall& call) noexcept;
 void no_norm(const LayerNormCall& call) noexcept;
+void rms_norm(const RmsNormCall& call) noexcept;
 void activate(Activation activation, float* x, std::size_t count) noexcept;
 void softmax(float* x, std::size_t count) noexcept;
 void activate_gated(Activation activation, float* x, const float* gate, std::size_t count) noexcept;

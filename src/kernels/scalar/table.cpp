@@ -37,6 +37,7 @@ const IsaKernels& scalar_kernels() noexcept {
                 .store_kv = scalar::store_kv,
                 .layer_norm = scalar::layer_norm,
                 .no_norm = scalar::no_norm,
+                .rms_norm = scalar::rms_norm,
                 .activate = scalar::activate,
                 .softmax = scalar::softmax,
                 .activate_gated = scalar::activate_gated,

@@ -31,6 +31,13 @@ inline typename S::Vec gelu_tanh(typename S::Vec x) noexcept {
   return S::div(x, S::add(S::set(1.0F), exp<S>(u)));
 }
 
+// x / (1 + e^-x)
+template <class S>
+inline typename S::Vec silu(typename S::Vec x) noexcept {
+  x = S::max(S::set(-88.0F), x);  // where the result is -5e-37; e^-x stays finite
+  return S::div(x, S::add(S::set(1.0F), exp<S>(S::sub(S::zero(), x))));
+}
+
 // Calls use(f) with the function f(Vec) -> Vec of an activation.
 template <class S, class Use>
 inline void with_activation(Activation activation, const Use& use) noexcept {
@@ -44,6 +51,8 @@ inline void with_activation(Activation activation, const Use& use) noexcept {
       return use([](Vec x) { return gelu_tanh<S>(x); });
     case Activation::kRelu:
       return use([](Vec x) { return S::max(S::zero(), x); });
+    case Activation::kSilu:
+      return use([](Vec x) { return silu<S>(x); });
   }
 }
 

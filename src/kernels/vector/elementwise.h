@@ -127,6 +127,24 @@ struct Elementwise {
     }
   }
 
+  static void rms_norm(const RmsNormCall& call) noexcept {
+    assert(call.columns >= 1);
+    const std::size_t columns = call.columns;
+    const float scale = 1 / static_cast<float>(columns);
+    for (std::size_t row = 0; row < call.rows; ++row) {
+      const float* x = call.x + row * columns;
+      float* y = call.y + row * columns;
+      const float squares = sum(columns, [&](Vec a, std::size_t j, auto m) {
+        const Vec v = load<S>(x + j, m);
+        return S::fma(v, v, a);
+      });
+      const Vec inverse = S::div(S::set(1.0F), S::sqrt(S::set(squares * scale + call.epsilon)));
+      for_vectors<S>(columns, [&](std::size_t j, auto m) {
+        store<S>(y + j, S::mul(S::mul(load<S>(x + j, m), inverse), load<S>(call.weight + j, m)), m);
+      });
+    }
+  }
+
   static bool all_finite(const float* x, std::size_t count) noexcept {
     // x · 0 is 0 for finite x and NaN for others, and NaN stays in a sum.
     return sum(count,

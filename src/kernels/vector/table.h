@@ -38,6 +38,7 @@ constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
                     .store_kv = store_kv<S>,
                     .layer_norm = Elementwise<S>::layer_norm,
                     .no_norm = Elementwise<S>::no_norm,
+                    .rms_norm = Elementwise<S>::rms_norm,
                     .activate = Elementwise<S>::activate,
                     .softmax = Elementwise<S>::softmax,
                     .activate_gated = Elementwise<S>::activate_gated,
