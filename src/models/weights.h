@@ -1,5 +1,5 @@
-// Loading weights: the tensors of a folder under canonical names, and the visitors that check, count and load
-// a family's weight struct. A family lists its weights once,
+// Loading weights: the visitors that check, count and load a family's weight struct. A family lists its weights
+// once,
 //
 //   template <class Weights, class Visitor>
 //   void visit(Weights& w, const BertConfig& c, Visitor&& v) {
@@ -22,56 +22,13 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/checkpoint.h"
 #include "models/blocks.h"
 #include "models/config.h"
 #include "models/inventory.h"
 #include "models/registry.h"
+#include "models/weight_source.h"
 
 namespace kvasir::models {
-
-// A tensor of a file, under the name that it has there.
-struct StoredTensor {
-  std::string name;
-  tensor::TensorView view;
-  std::string file = {};                     // its path, for errors
-  const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
-
-  std::string where() const { return file + ": tensor " + name; }
-};
-
-class WeightSource {
- public:
-  // Opens the folder's weights. Throws as formats::Checkpoint; kFormat if two tensors have the same canonical
-  // name. base_prefix: "bert.", which checkpoints may have or not.
-  WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
-
-  // By canonical name; null if there is none. What was asked for counts as used.
-  const StoredTensor* find(const std::string& name);
-  const std::string& prefix() const noexcept { return prefix_; }
-  const std::string& origin() const noexcept { return checkpoint_->origin(); }  // for errors
-  // Logs one warning that names the tensors that nobody asked for.
-  void warn_about_unused() const;
-
- private:
-  void transpose(StoredTensor& tensor);
-
-  std::unique_ptr<const formats::Checkpoint> checkpoint_;
-  std::string prefix_;
-  std::vector<tensor::Buffer<std::byte>> copies_;
-  std::map<std::string, StoredTensor> tensors_;
-  std::set<std::string> used_;
-};
-
-// The canonical form of a tensor's name: that of transformers today, without the base prefix. LayerNorm.gamma
-// and .beta become weight and bias, and TensorFlow's names PyTorch's:
-//   bert/encoder/layer_0/attention/self/query/kernel, bert/encoder/layer_._0/…/kernel:0,
-//   cls/squad/output_bias
-std::string canonical_name(std::string_view name, std::string_view base_prefix);
-// TensorFlow keeps the kernels of dense layers as [inputs, outputs]: the other way round.
-bool is_transposed(std::string_view name) noexcept;
-// Leftovers of pre-training and of old versions that a QA model has no use for.
-bool is_ignored(std::string_view canonical_name) noexcept;
 
 // Whether a family's weight has a bias. A Linear without has an empty one, a LayerNorm without zeros.
 enum class Bias { kNo, kYes };
