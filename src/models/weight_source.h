@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -16,12 +17,16 @@
 
 namespace kvasir::models {
 
+// Rows in another order: row i of the result is row order[i] of the source. Empty: as they are.
+using RowOrder = std::vector<std::uint32_t>;
+
 // A tensor of a file, under the name that it has there.
 struct StoredTensor {
   std::string name;
   tensor::TensorView view;
   std::string file = {};                     // its path, for errors
   const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
+  RowOrder order = {};                       // in which its rows are those of Hugging Face's tensor
 
   std::string where() const { return file + ": tensor " + name; }
 };

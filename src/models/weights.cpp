@@ -14,6 +14,9 @@ namespace {
 constexpr std::size_t kJobElements = std::size_t{1} << 18;
 // Rows that are converted, checked and packed at once: one panel.
 constexpr std::size_t kGroupRows = kernels::kPanelColumns;
+constexpr const char* kWeight = ".weight";
+constexpr const char* kBias = ".bias";
+constexpr const char* kWeightScale = ".weight_scale";
 constexpr const char* kScaleSuffix = "_scale";  // behind the name of a weight that is stored as bytes
 // Heads have fewer outputs: in bf16 or int8 they would gain nothing, and show their errors first.
 constexpr std::size_t kMinRoundedRows = 16;
@@ -94,33 +97,65 @@ void WeightChecker::finish() const {
   throw Error(ErrorCode::kFormat, message);
 }
 
-WeightLoader::Stack WeightLoader::stack_of(const std::vector<std::string>& names, std::size_t part_rows,
+std::size_t WeightLoader::Stack::rows() const noexcept {
+  std::size_t sum = 0;
+  for (const Part& part : parts) sum += part.rows;
+  return sum;
+}
+
+bool WeightLoader::Stack::are_bytes() const noexcept {
+  return std::ranges::find(parts, nullptr, &Part::scales) == parts.end();
+}
+
+namespace {
+
+// The order of the file's rows that gives `wanted` of Hugging Face's, whose order in the file is `stored`.
+RowOrder combine(const RowOrder& wanted, const RowOrder& stored) {
+  if (wanted.empty()) return stored;
+  if (stored.empty()) return wanted;
+  RowOrder order(wanted.size());
+  bool is_plain = true;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    order[i] = stored[wanted[i]];
+    is_plain = is_plain && order[i] == i;
+  }
+  return is_plain ? RowOrder() : order;
+}
+
+}  // namespace
+
+WeightLoader::Stack WeightLoader::stack_of(std::span<const LinearPart> parts, const char* suffix,
                                            std::size_t columns) {
-  Stack stack{.parts = {}, .part_rows = part_rows, .columns = columns};
-  for (const std::string& name : names) {
-    stack.parts.push_back(source_.find(name));
-    const bool bytes = stack.parts.back()->view.dtype == tensor::DType::kI8;
-    stack.scales.push_back(bytes ? source_.find(name + kScaleSuffix) : nullptr);
+  Stack stack{.parts = {}, .columns = columns};
+  for (const LinearPart& part : parts) {
+    const std::string name = part.name + suffix;
+    const StoredTensor* tensor = source_.find(name);
+    const bool bytes = tensor->view.dtype == tensor::DType::kI8;
+    stack.parts.push_back(
+        {.tensor = tensor,
+         .rows = part.rows.size,
+         .scales = bytes ? source_.find(name + kScaleSuffix) : nullptr,
+         .order = combine(part.order == nullptr ? RowOrder() : *part.order, tensor->order)});
   }
   return stack;
 }
 
 Precision WeightLoader::precision_of(const Stack& stack) const noexcept {
   if (precision_ == Precision::kAuto) {
-    const bool bytes = std::ranges::find(stack.scales, nullptr) == stack.scales.end();
-    return bytes ? Precision::kInt8 : Precision::kFp32;
+    return stack.are_bytes() ? Precision::kInt8 : Precision::kFp32;
   }
-  if (stack.parts.size() * stack.part_rows < kMinRoundedRows) return Precision::kFp32;
+  if (stack.rows() < kMinRoundedRows) return Precision::kFp32;
   if (precision_ == Precision::kBf16 && kernels::bf16_kernels_for(kernels_.isa) == nullptr)
     return Precision::kFp32;
   return precision_;
 }
 
 void WeightLoader::operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape) {
-  Stack stack = stack_of({name + ".weight"}, shape.rows.size, shape.columns.size);
-  embedding.table = stack.parts.front()->view;
-  if (stack.scales.front() != nullptr) {
-    embedding.scales = add_vectors({name + ".weight" + kScaleSuffix}, shape.rows.size);
+  const LinearPart part{.name = name, .rows = shape.rows};
+  Stack stack = stack_of({&part, 1}, kWeight, shape.columns.size);
+  embedding.table = stack.parts.front().tensor->view;
+  if (stack.are_bytes()) {
+    embedding.scales = add_vectors({&part, 1}, kWeightScale);
     return;  // there is nothing that bytes could not be
   }
   add_jobs(std::move(stack), {});
@@ -144,9 +179,10 @@ void InventoryTaker::add(Inventory::Kind kind, const std::string& name, const Li
 }
 
 void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
-  norm.weight = add_vectors({name + ".weight"}, width.size);
+  const LinearPart part{.name = name, .rows = width};
+  norm.weight = add_vectors({&part, 1}, kWeight);
   if (bias == Bias::kYes) {
-    norm.bias = add_vectors({name + ".bias"}, width.size);
+    norm.bias = add_vectors({&part, 1}, kBias);
   } else {
     norm.bias = tensor::Buffer<float>(width.size);
     std::ranges::fill(norm.bias.span(), 0.0F);
@@ -155,27 +191,13 @@ void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Di
 
 void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& linear,
                               const MatrixShape& shape, Bias bias) {
-  std::vector<std::string> weights;
-  for (const std::string& name : names) weights.push_back(name + ".weight");
-  Stack stack = stack_of(weights, shape.rows.size, shape.columns.size);
-  const std::size_t rows = shape.rows.size * names.size();
-  const Precision precision = precision_of(stack);
-  if (precision == Precision::kInt8) {
-    auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, shape.columns.size));
-    add_jobs(std::move(stack), {.int8 = &int8});
-  } else if (precision == Precision::kBf16) {
-    auto& bf16 = linear.weight.emplace<kernels::Bf16Matrix>(kernels::allocate_bf16(rows, shape.columns.size));
-    add_jobs(std::move(stack), {.bf16 = &bf16});
-  } else {
-    auto& fp32 =
-        linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, shape.columns.size));
-    add_jobs(std::move(stack), {.packed = &fp32});
-  }
+  std::vector<LinearPart> parts;
+  for (const std::string& name : names) parts.push_back({.name = name, .rows = shape.rows});
+  add_linear(parts, linear, shape.columns, bias);
+}
 
-  if (bias == Bias::kNo) return;
-  std::vector<std::string> biases;
-  for (const std::string& name : names) biases.push_back(name + ".bias");
-  linear.bias = add_vectors(biases, shape.rows.size);
+void WeightLoader::operator()(LinearParts parts, Linear& linear, const Dim& columns, Bias bias) {
+  add_linear({parts.begin(), parts.size()}, linear, columns, bias);
 }
 
 void WeightLoader::operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape) {
@@ -183,14 +205,33 @@ void WeightLoader::operator()(const std::string& name, Linear& linear, const Con
   (*this)({name}, linear, MatrixShape{shape.rows, inputs});
 }
 
-tensor::Buffer<float> WeightLoader::add_vectors(const std::vector<std::string>& names, std::size_t size) {
-  tensor::Buffer<float> vector(size * names.size());
-  add_jobs(stack_of(names, size, 1), {.copy = vector.data()});
+void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear, const Dim& columns,
+                              Bias bias) {
+  Stack stack = stack_of(parts, kWeight, columns.size);
+  const std::size_t rows = stack.rows();
+  const Precision precision = precision_of(stack);
+  if (precision == Precision::kInt8) {
+    auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, columns.size));
+    add_jobs(std::move(stack), {.int8 = &int8});
+  } else if (precision == Precision::kBf16) {
+    auto& bf16 = linear.weight.emplace<kernels::Bf16Matrix>(kernels::allocate_bf16(rows, columns.size));
+    add_jobs(std::move(stack), {.bf16 = &bf16});
+  } else {
+    auto& fp32 = linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, columns.size));
+    add_jobs(std::move(stack), {.packed = &fp32});
+  }
+  if (bias == Bias::kYes) linear.bias = add_vectors(parts, kBias);
+}
+
+tensor::Buffer<float> WeightLoader::add_vectors(std::span<const LinearPart> parts, const char* suffix) {
+  Stack stack = stack_of(parts, suffix, 1);
+  tensor::Buffer<float> vector(stack.rows());
+  add_jobs(std::move(stack), {.copy = vector.data()});
   return vector;
 }
 
 void WeightLoader::add_jobs(Stack stack, const Target& target) {
-  const std::size_t rows = stack.parts.size() * stack.part_rows;
+  const std::size_t rows = stack.rows();
   const std::size_t groups = std::max<std::size_t>(1, kJobElements / (stack.columns * kGroupRows));
   const std::size_t step = groups * kGroupRows;
   for (std::size_t row = 0; row < rows; row += step) {
@@ -228,8 +269,7 @@ void WeightLoader::run(base::ThreadPool& pool) {
 
 void WeightLoader::run_job(Job& job, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
-  const bool as_bytes =
-      job.target.int8 != nullptr && std::ranges::find(stack.scales, nullptr) == stack.scales.end();
+  const bool as_bytes = job.target.int8 != nullptr && stack.are_bytes();
   for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
     const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
     if (!(as_bytes ? take_bytes(job, group, scratch) : take_floats(job, group, scratch))) return;
@@ -262,57 +302,72 @@ bool WeightLoader::take_floats(Job& job, kernels::RowRange rows, const Scratch& 
   return true;
 }
 
+// Calls body(part, rows within the part) for each part that has some of the rows.
+template <class Body>
+void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const Body& body) {
+  std::size_t first = 0;  // of the part
+  for (const Part& part : stack.parts) {
+    const std::size_t begin = std::max(rows.begin, first), end = std::min(rows.end, first + part.rows);
+    if (begin < end) body(part, kernels::RowRange{.begin = begin - first, .end = end - first});
+    first += part.rows;
+  }
+}
+
 // Rows that are stored as bytes.
 bool WeightLoader::take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
-  for (std::size_t row = rows.begin; row < rows.end; ++row) {
-    const std::size_t part = row / stack.part_rows, within = row % stack.part_rows, i = row - rows.begin;
-    const auto* bytes = reinterpret_cast<const std::int8_t*>(stack.parts[part]->view.data);
-    std::copy_n(bytes + within * stack.columns, stack.columns, scratch.bytes + i * stack.columns);
-    if (!kernels::keeps_pair_rule({scratch.bytes + i * stack.columns, stack.columns})) {
+  std::int8_t* out = scratch.bytes;
+  float* scale = scratch.scales;
+  const auto take_row = [&](const Part& part, std::size_t row) {
+    const auto* bytes = reinterpret_cast<const std::int8_t*>(part.tensor->view.data);
+    std::copy_n(bytes + row * stack.columns, stack.columns, out);
+    part.scales->view.read_floats(row, {scale, 1});
+    if (!kernels::keeps_pair_rule({out, stack.columns})) {
       job.fault = Fault::kPairRule;
-      job.culprit = stack.parts[part];
-      return false;
-    }
-    const tensor::TensorView& scales = stack.scales[part]->view;
-    scales.read_floats(within, {scratch.scales + i, 1});
-    if (!kernels_.all_finite(scratch.scales + i, 1)) {
+      job.culprit = part.tensor;
+    } else if (!kernels_.all_finite(scale, 1)) {
       job.fault = Fault::kNotFinite;
-      job.culprit = stack.scales[part];
-      return false;
+      job.culprit = part.scales;
     }
-  }
+    out += stack.columns;
+    ++scale;
+  };
+  for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
+    for (std::size_t row = within.begin; row < within.end && job.fault == Fault::kNone; ++row) {
+      take_row(part, part.stored_row(row));
+    }
+  });
+  if (job.fault != Fault::kNone) return false;
   kernels::pack_int8_rows(scratch.bytes, scratch.scales, rows, *job.target.int8);
   return true;
 }
 
 const StoredTensor* WeightLoader::culprit(const Stack& stack, kernels::RowRange rows,
                                           const float* values) const noexcept {
-  std::size_t row = rows.begin;
-  while (kernels_.all_finite(values + (row - rows.begin) * stack.columns, stack.columns)) ++row;
-  return stack.parts[row / stack.part_rows];
+  const StoredTensor* found = nullptr;
+  for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
+    const std::size_t count = (within.end - within.begin) * stack.columns;
+    if (found == nullptr && !kernels_.all_finite(values, count)) found = part.tensor;
+    values += count;
+  });
+  return found;
 }
 
-// Calls body(part, first row within the part, number of rows) for each part that has some of the rows.
-template <class Body>
-void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const Body& body) {
-  for (std::size_t row = rows.begin; row < rows.end;) {
-    const std::size_t part = row / stack.part_rows;
-    const std::size_t end = std::min(rows.end, (part + 1) * stack.part_rows);
-    body(*stack.parts[part], row - part * stack.part_rows, end - row);
-    row = end;
+// Rows of a part that lie together in the file, as floats.
+void WeightLoader::read_rows(const Stack& stack, const Part& part, kernels::RowRange rows,
+                             float* out) const noexcept {
+  const tensor::TensorView& view = part.tensor->view;
+  const std::size_t first = rows.begin * stack.columns, count = (rows.end - rows.begin) * stack.columns;
+  if (view.dtype == tensor::DType::kF16) {
+    kernels_.convert_half(view.data + tensor::dtype_bytes(view.dtype, first), out, count);
+    return;
   }
-}
-
-// Rows of a part from `first` on, read as whole numbers, become what they stand for.
-void WeightLoader::scale_rows(const Stack& stack, const StoredTensor& part, std::size_t first,
-                              std::span<float> values) noexcept {
-  const auto at = std::ranges::find(stack.parts, &part) - stack.parts.begin();
-  const tensor::TensorView& scales = stack.scales[static_cast<std::size_t>(at)]->view;
-  for (std::size_t row = 0; row * stack.columns < values.size(); ++row) {
+  view.read_floats(first, {out, count});
+  if (view.dtype != tensor::DType::kI8) return;
+  for (std::size_t row = rows.begin; row < rows.end; ++row, out += stack.columns) {
     float scale = 0;
-    scales.read_floats(first + row, {&scale, 1});
-    for (float& x : values.subspan(row * stack.columns, stack.columns)) x *= scale;
+    part.scales->view.read_floats(row, {&scale, 1});
+    for (float& x : std::span(out, stack.columns)) x *= scale;
   }
 }
 
@@ -320,29 +375,33 @@ void WeightLoader::scale_rows(const Stack& stack, const StoredTensor& part, std:
 const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept {
   const float* in_place = nullptr;
   float* out = scratch;
-  for_parts(stack, rows, [&](const StoredTensor& part, std::size_t first, std::size_t count) {
-    const tensor::TensorView& view = part.view;
-    const std::size_t elements = count * stack.columns;
-    const std::byte* data = view.data + first * stack.columns * tensor::dtype_size(view.dtype);
+  for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
+    const tensor::TensorView& view = part.tensor->view;
+    const std::byte* data = view.data + tensor::dtype_bytes(view.dtype, within.begin * stack.columns);
     const bool aligned = reinterpret_cast<std::uintptr_t>(data) % alignof(float) == 0;
-    if (view.dtype == tensor::DType::kF32 && aligned && count == rows.end - rows.begin) {
+    const bool together = part.order.empty() && within.end - within.begin == rows.end - rows.begin;
+    if (view.dtype == tensor::DType::kF32 && aligned && together) {
       in_place = reinterpret_cast<const float*>(data);
-    } else if (view.dtype == tensor::DType::kF16) {
-      kernels_.convert_half(data, out, elements);
+    } else if (part.order.empty()) {
+      read_rows(stack, part, within, out);
+      out += (within.end - within.begin) * stack.columns;
     } else {
-      view.read_floats(first * stack.columns, {out, elements});
-      if (view.dtype == tensor::DType::kI8) scale_rows(stack, part, first, {out, elements});
+      for (std::size_t row = within.begin; row < within.end; ++row, out += stack.columns) {
+        read_rows(stack, part, {.begin = part.order[row], .end = part.order[row] + std::size_t{1}}, out);
+      }
     }
-    out += elements;
   });
   return in_place != nullptr ? in_place : scratch;
 }
 
+// What is read in another order is not done with before the rest is.
 void WeightLoader::release(const Stack& stack, kernels::RowRange rows) const noexcept {
-  for_parts(stack, rows, [&](const StoredTensor& part, std::size_t first, std::size_t count) {
-    if (part.mapped == nullptr) return;
-    const std::size_t row_bytes = stack.columns * tensor::dtype_size(part.view.dtype);
-    part.mapped->release({part.view.data + first * row_bytes, count * row_bytes});
+  for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
+    if (part.tensor->mapped == nullptr || !part.order.empty()) return;
+    const tensor::TensorView& view = part.tensor->view;
+    part.tensor->mapped->release(
+        {view.data + tensor::dtype_bytes(view.dtype, within.begin * stack.columns),
+         tensor::dtype_bytes(view.dtype, (within.end - within.begin) * stack.columns)});
   });
 }
 

@@ -1,5 +1,5 @@
-// Loading weights: the visitors that check, count and load a family's weight struct. A family lists its weights
-// once,
+// Loading weights: the visitors that check, count and load a family's weight struct. A family lists its
+// weights once,
 //
 //   template <class Weights, class Visitor>
 //   void visit(Weights& w, const BertConfig& c, Visitor&& v) {
@@ -12,14 +12,11 @@
 // NAME.weight is I8 then, and NAME.weight_scale F32 [rows] stands beside it (docs/int8.md).
 #pragma once
 
-#include <filesystem>
 #include <initializer_list>
-#include <map>
-#include <memory>
 #include <set>
 #include <span>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "models/blocks.h"
@@ -38,6 +35,15 @@ enum class Bias { kNo, kYes };
 struct ConvolutionShape {
   Dim rows, columns, taps;
 };
+
+// One of the matrices of a Linear that have different numbers of rows, such as Llama's queries, keys and
+// values. order: in which its rows are wanted; null: as Hugging Face has them.
+struct LinearPart {
+  std::string name;
+  Dim rows;
+  const RowOrder* order = nullptr;
+};
+using LinearParts = std::initializer_list<LinearPart>;
 
 // A visitor of weights that sees their tensors one by one: each(name, dims).
 template <class Each>
@@ -59,6 +65,12 @@ class TensorVisitor {
       if (bias == Bias::kYes) each_(name + ".bias", {shape.rows});
     }
   }
+  void operator()(LinearParts parts, const Linear&, const Dim& columns, Bias bias = Bias::kYes) const {
+    for (const LinearPart& part : parts) {
+      each_(part.name + ".weight", {part.rows, columns});
+      if (bias == Bias::kYes) each_(part.name + ".bias", {part.rows});
+    }
+  }
   void operator()(const std::string& name, const Linear&, const ConvolutionShape& shape) const {
     each_(name + ".weight", {shape.rows, shape.columns, shape.taps});
     each_(name + ".bias", {shape.rows});
@@ -69,11 +81,13 @@ class TensorVisitor {
 };
 using Dims = std::initializer_list<Dim>;
 
-// Number of parameters of a model.
+// Number of parameters of a model; what two weights share counts once.
 template <class Weights, class Config>
 std::size_t count_parameters(const Weights& weights, const Config& config) {
   std::size_t count = 0;
-  const auto add = [&](const std::string&, Dims dims) {
+  std::set<std::string> seen;
+  const auto add = [&](const std::string& name, Dims dims) {
+    if (!seen.insert(name).second) return;
     std::size_t product = 1;
     for (const Dim& dim : dims) product *= dim.size;
     count += product;
@@ -108,6 +122,7 @@ class WeightLoader {
   void operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias = Bias::kYes);
   void operator()(std::initializer_list<std::string> names, Linear& linear, const MatrixShape& shape,
                   Bias bias = Bias::kYes);
+  void operator()(LinearParts parts, Linear& linear, const Dim& columns, Bias bias = Bias::kYes);
   void operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape);
 
   // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that no product can take. Pages of
@@ -115,11 +130,21 @@ class WeightLoader {
   void run(base::ThreadPool& pool);
 
  private:
-  // Matrices of the same shape, one below the other.
+  // Matrices one below the other.
+  struct Part {
+    const StoredTensor* tensor;
+    std::size_t rows;
+    const StoredTensor* scales;  // if they are bytes, else null
+    RowOrder order;              // of the file's rows
+
+    std::size_t stored_row(std::size_t row) const noexcept { return order.empty() ? row : order[row]; }
+  };
   struct Stack {
-    std::vector<const StoredTensor*> parts;
-    std::size_t part_rows = 0, columns = 0;
-    std::vector<const StoredTensor*> scales = {};  // of each part, if they are bytes
+    std::vector<Part> parts;
+    std::size_t columns = 0;
+
+    std::size_t rows() const noexcept;
+    bool are_bytes() const noexcept;
   };
   // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
   struct Target {
@@ -144,18 +169,18 @@ class WeightLoader {
   };
 
   void add_jobs(Stack stack, const Target& target);
-  Stack stack_of(const std::vector<std::string>& names, std::size_t part_rows, std::size_t columns);
+  Stack stack_of(std::span<const LinearPart> parts, const char* suffix, std::size_t columns);
   // What a Linear of these weights is computed in: never kAuto.
   Precision precision_of(const Stack& stack) const noexcept;
-  // One vector of the named vectors, each of `size`, one after the other.
-  tensor::Buffer<float> add_vectors(const std::vector<std::string>& names, std::size_t size);
+  void add_linear(std::span<const LinearPart> parts, Linear& linear, const Dim& columns, Bias bias);
+  // One vector of the parts' vectors NAME + suffix, one after the other.
+  tensor::Buffer<float> add_vectors(std::span<const LinearPart> parts, const char* suffix);
   void run_job(Job& job, const Scratch& scratch) const noexcept;
   bool take_floats(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   bool take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   const float* floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept;
   const StoredTensor* culprit(const Stack& stack, kernels::RowRange rows, const float* values) const noexcept;
-  static void scale_rows(const Stack& stack, const StoredTensor& part, std::size_t first,
-                         std::span<float> values) noexcept;
+  void read_rows(const Stack& stack, const Part& part, kernels::RowRange rows, float* out) const noexcept;
   void release(const Stack& stack, kernels::RowRange rows) const noexcept;
   template <class Body>
   static void for_parts(const Stack& stack, kernels::RowRange rows, const Body& body);
@@ -184,6 +209,12 @@ class InventoryTaker {
     for (const std::string& name : names) {
       add(Inventory::Kind::kMatrix, name + ".weight", &linear);
       if (bias == Bias::kYes) add(Inventory::Kind::kOther, name + ".bias");
+    }
+  }
+  void operator()(LinearParts parts, const Linear& linear, const Dim&, Bias bias = Bias::kYes) {
+    for (const LinearPart& part : parts) {
+      add(Inventory::Kind::kMatrix, part.name + ".weight", &linear);
+      if (bias == Bias::kYes) add(Inventory::Kind::kOther, part.name + ".bias");
     }
   }
   void operator()(const std::string& name, const Linear&, const ConvolutionShape&) {
