@@ -177,6 +177,19 @@ void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows
   normalise(context.kernels.layer_norm, norm, context, call);
 }
 
+void rms_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
+  const std::size_t width = norm.width();
+  float* y = call.y == nullptr ? call.x : call.y;
+  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    context.kernels.rms_norm({.x = call.x + begin * width,
+                              .weight = norm.weight.data(),
+                              .y = y + begin * width,
+                              .rows = end - begin,
+                              .columns = width,
+                              .epsilon = call.epsilon});
+  });
+}
+
 void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
   normalise(context.kernels.no_norm, norm, context, call);
 }
@@ -238,6 +251,25 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
                       .columns = width,
                       .epsilon = embeddings.epsilon});
       });
+}
+
+void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, ForwardContext& context,
+                  float* x) {
+  const auto width = static_cast<std::size_t>(table.table.shape[1]);
+  for_row_blocks(context.pool, ids.size(), [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    for (std::size_t i = begin; i < end; ++i) {
+      table.read_row(context.kernels, static_cast<std::size_t>(ids[i]), {x + i * width, width});
+    }
+  });
+}
+
+float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, ForwardContext& context,
+                   const float* x) {
+  float* gathered = context.workspace.floats(kHeadOut, rows.size() * width);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::copy_n(x + static_cast<std::size_t>(rows[i]) * width, width, gathered + i * width);
+  }
+  return gathered;
 }
 
 void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x) {

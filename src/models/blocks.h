@@ -65,6 +65,8 @@ struct LayerNormRows {
   float* y = nullptr;  // [rows, width]; null: in place
 };
 void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
+// Llama's RMSNorm, whose bias there is none of: x / √(mean of x² + epsilon) · weight.
+void rms_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
 // MobileBERT's NoNorm, which has the weights of a LayerNorm: x · weight + bias.
 void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
 
@@ -96,6 +98,14 @@ struct InputEmbeddings {
 void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, ForwardContext& context,
            float* x);
 
+// The rows of the ids, in decoders all there is to an input.
+void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, ForwardContext& context,
+                  float* x);
+
+// Rows of x [·, width], side by side in the workspace.
+float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, ForwardContext& context,
+                   const float* x);
+
 // Sets the rows of pads to 0.
 void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
 
@@ -113,7 +123,8 @@ enum Slot : std::size_t {
   kHeadOut,
   kPositions,
   kNarrow,
-  kRounded
+  kRounded,
+  kBiases
 };
 
 }  // namespace kvasir::models

@@ -16,7 +16,9 @@ struct ActivationName {
 constexpr ActivationName kActivations[] = {{"gelu", kernels::Activation::kGelu},
                                            {"gelu_new", kernels::Activation::kGeluTanh},
                                            {"gelu_pytorch_tanh", kernels::Activation::kGeluTanh},
-                                           {"relu", kernels::Activation::kRelu}};
+                                           {"relu", kernels::Activation::kRelu},
+                                           {"silu", kernels::Activation::kSilu},
+                                           {"swish", kernels::Activation::kSilu}};
 
 [[noreturn]] void unsupported(const base::JsonObject& json, const std::string& message) {
   throw Error(ErrorCode::kUnsupported, json.origin() + ": " + message);

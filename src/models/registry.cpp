@@ -1,5 +1,7 @@
 #include "models/registry.h"
 
+#include <algorithm>
+
 #include "kvasir/error.h"
 
 namespace kvasir::models {
@@ -22,6 +24,17 @@ constexpr Family kFamilies[] = {
     {"mobilebert", load_mobilebert},
     {"modernbert", load_modernbert},
     {"deberta-v2", load_deberta_v2},
+};
+constexpr struct {
+  const char* model_type;
+  std::unique_ptr<const CausalLm> (*load)(const LoadContext&);
+} kDecoders[] = {
+    {"llama", load_llama},
+    {"falcon", load_falcon},
+    {"RefinedWebModel", load_falcon},  // what the first checkpoints of Falcon call it
+    {"RefinedWeb", load_falcon},
+    {"bloom", load_bloom},
+    {"mpt", load_mpt},
 };
 // clang-format on
 
@@ -50,14 +63,18 @@ Precision parse_precision(std::string_view name) {
               "unknown precision \"" + std::string(name) + "\"; use auto, fp32, bf16 or int8");
 }
 
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
-                                             const LoadOptions& options) {
+namespace {
+
+// What a folder's config.json says, and the entry of a table of families for it.
+template <class Families>
+auto load_family(const Families& families, const std::filesystem::path& folder, const LoadOptions& options,
+                 const char* what) {
   const std::filesystem::path path = folder / "config.json";
   const base::json::value document = base::parse_json_file(path);
   const ConfigReader config(base::JsonObject(document, path.string()));
   const std::string type = config.json().string("model_type");
   std::string known;
-  for (const Family& family : kFamilies) {
+  for (const auto& family : families) {
     if (type == family.model_type) {
       return family.load({.folder = folder,
                           .config = config,
@@ -68,8 +85,26 @@ std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder
     }
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }
-  throw Error(ErrorCode::kUnsupported, path.string() + ": model_type " + type +
-                                           " has no question-answering head here; known: " + known);
+  throw Error(ErrorCode::kUnsupported, path.string() + ": model_type " + type + what + known);
+}
+
+}  // namespace
+
+std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
+                                             const LoadOptions& options) {
+  return load_family(kFamilies, folder, options, " has no question-answering head here; known: ");
+}
+
+std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& folder,
+                                               const LoadOptions& options) {
+  return load_family(kDecoders, folder, options, " is no language model that is known here; known: ");
+}
+
+bool is_causal_lm(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / "config.json";
+  const base::json::value document = base::parse_json_file(path);
+  const std::string type = base::JsonObject(document, path.string()).string_or("model_type", "");
+  return std::ranges::any_of(kDecoders, [&](const auto& family) { return type == family.model_type; });
 }
 
 }  // namespace kvasir::models

@@ -1,10 +1,11 @@
-// What a family offers to the registry: one function that loads it. A new family is one file under encoder/,
-// its line here and its line in registry.cpp.
+// What a family offers to the registry: one function that loads it. A new family is one file under encoder/
+// or decoder/, its line here and its line in registry.cpp.
 #pragma once
 
 #include <filesystem>
 #include <memory>
 
+#include "models/causal_lm.h"
 #include "models/config.h"
 #include "models/qa_model.h"
 
@@ -29,5 +30,10 @@ std::unique_ptr<const QaModel> load_mpnet(const LoadContext& context);
 std::unique_ptr<const QaModel> load_mobilebert(const LoadContext& context);
 std::unique_ptr<const QaModel> load_modernbert(const LoadContext& context);
 std::unique_ptr<const QaModel> load_deberta_v2(const LoadContext& context);
+
+std::unique_ptr<const CausalLm> load_llama(const LoadContext& context);
+std::unique_ptr<const CausalLm> load_falcon(const LoadContext& context);
+std::unique_ptr<const CausalLm> load_bloom(const LoadContext& context);
+std::unique_ptr<const CausalLm> load_mpt(const LoadContext& context);
 
 }  // namespace kvasir::models

@@ -39,6 +39,8 @@ class WeightSource {
 
   // By canonical name; null if there is none. What was asked for counts as used.
   const StoredTensor* find(const std::string& name);
+  // Of a tensor that is known to be of no use: no warning.
+  void leave_out(const std::string& name) { used_.insert(name); }
   const std::string& prefix() const noexcept { return prefix_; }
   const std::string& origin() const noexcept { return checkpoint_->origin(); }  // for errors
   // Logs one warning that names the tensors that nobody asked for.

@@ -1,0 +1,92 @@
+// Causal attention of decoders over pages of keys and values, and what places tokens in it: rotary positions
+// and ALiBi.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include "models/blocks.h"
+#include "models/causal_lm.h"
+#include "models/config.h"
+#include "models/weight_source.h"
+
+namespace kvasir::models {
+
+// Rotary positions of decoders (rope_theta, rope_scaling of config.json; of transformers
+// modeling_rope_utils).
+struct RotaryScaling {
+  enum class Kind { kNone, kLinear, kDynamic, kLlama3 };
+  Kind kind = Kind::kNone;
+  double factor = 1;
+  // Of kLlama3: wavelengths over original / low_freq_factor are stretched, those under original /
+  // high_freq_factor are not.
+  double low_freq_factor = 1, high_freq_factor = 4;
+  std::size_t original_positions = 0;
+};
+struct Rotary {
+  double theta = 10'000;
+  std::size_t head_dim = 0;   // even
+  std::size_t positions = 0;  // max_position_embeddings
+  RotaryScaling scaling{};
+};
+// Reads rope_theta and rope_scaling, or rope_parameters of transformers 5. Throws kUnsupported for a scaling
+// that is not known.
+void read_rotary(const ConfigReader& reader, Rotary& rotary);
+// Cosines and sines of each token of the batch: rows of head_dim floats, in the workspace.
+const float* rotary_rows(const Rotary& rotary, const DecoderBatch& batch, ForwardContext& context);
+// Turns the heads, which lie side by side at the beginning of each row of x.
+struct RotateHeads {
+  const float* angles = nullptr;  // of rotary_rows
+  float* x = nullptr;
+  std::size_t x_stride = 0;  // floats between rows
+  std::size_t heads = 0, head_dim = 0;
+};
+void rotate_heads(const DecoderBatch& batch, ForwardContext& context, const RotateHeads& call);
+
+// The slopes of ALiBi (Press et al. 2022): 2^(-max_bias (h + 1) / c) for the first c = 2^⌊log2 heads⌋ heads,
+// and for the rest the odd ones of twice as many.
+std::vector<float> alibi_slopes(std::size_t heads, double max_bias);
+
+// What ALiBi adds to the score of a query and a key.
+struct Alibi {
+  enum class Kind {
+    kDistance,  // -slope · (query - key): BLOOM, MPT
+    // Falcon: bfloat16(slope) · bfloat16(key), rounded to bfloat16 and scaled as scores are.
+    kFalcon
+  };
+  Kind kind = Kind::kDistance;
+  std::vector<float> slopes;  // [heads]; empty: nothing is added
+};
+
+struct CausalAttention {
+  std::size_t heads = 0, kv_heads = 0, head_dim = 0;
+  float scale = 0;  // of the scores; 0: 1 / √head_dim
+  Alibi alibi = {};
+
+  // Columns of a row [queries of all heads, keys, values].
+  std::size_t qkv_width() const noexcept { return (heads + 2 * kv_heads) * head_dim; }
+};
+// The order that makes [queries, keys, values] of the rows of a fused weight that has them by groups: some
+// heads of queries, one of keys, one of values, and so on. One group for each head of keys (BLOOM, Falcon);
+// 1: they are in that order already.
+RowOrder queries_keys_values(const CausalAttention& attention, std::size_t groups);
+
+// Adds the rows of a table of positions.
+void add_positions(const Embedding& table, const DecoderBatch& batch, ForwardContext& context, float* x);
+
+// The biases of one forward pass, in the workspace; null if there are none.
+const float* alibi_biases(const CausalAttention& attention, const DecoderBatch& batch,
+                          ForwardContext& context);
+
+struct CausalAttentionCall {
+  const float* qkv = nullptr;  // [tokens, qkv_width()]
+  float* out = nullptr;        // [tokens, heads · head_dim]
+  std::size_t layer = 0;
+  const float* biases = nullptr;  // of alibi_biases
+};
+// Stores the keys and values of the batch, then attends.
+void attend(const CausalAttention& attention, const DecoderBatch& batch, const KvShape& kv,
+            ForwardContext& context, const CausalAttentionCall& call);
+
+}  // namespace kvasir::models
