@@ -20,6 +20,8 @@ namespace {
 constexpr std::size_t kStepTokens = 512;
 // The same while others are writing, who wait for as long as a step takes.
 constexpr std::size_t kStepTokensBesideOthers = 128;
+// Of a request that wants all logits: 100,000 floats each.
+constexpr std::size_t kTokensThatAreSeen = 64;
 
 struct Branch {
   KvCache::Sequence kv;
@@ -90,8 +92,10 @@ struct BatchLoop::Impl {
   bool take_waiting();
   void drop_cancelled();
   void plan();
+  bool depends_on_length() const noexcept { return model.sharable_positions() != SIZE_MAX; }
   std::size_t plan_piece(Running& owner, std::size_t branch, std::size_t most);
   bool make_room(Running& owner, std::size_t branch, std::size_t tokens);
+  void add_to_step(const Piece& piece);
   void run_step();
   void advance_all();
   void advance(Running& owner);
@@ -155,12 +159,18 @@ bool BatchLoop::Impl::make_room(Running& owner, std::size_t branch, std::size_t 
 std::size_t BatchLoop::Impl::plan_piece(Running& owner, std::size_t branch, std::size_t most) {
   Branch& b = owner.branches[branch];
   if (b.kv.length() == 0) {
-    const bool shares = b.ids.size() <= model.sharable_positions();
+    const bool shares = b.ids.size() <= model.sharable_positions() && !owner.request->sees_all();
     b.kv = cache.begin(b.ids, shares ? SIZE_MAX : 0);
     if (!owner.begun) owner.request->begin(b.kv.length());
     owner.begun = true;
   }
   if (b.ids.size() > model.sharable_positions()) b.kv.keep_private();
+  if (depends_on_length()) {
+    // As it was at first, also when it is read again: the prompt as a whole, then token by token.
+    const std::size_t prompt = owner.request->prompt().size();
+    most = b.kv.length() < prompt ? std::min(most, prompt - b.kv.length()) : 1;
+  }
+  if (owner.request->sees_all()) most = std::min(most, kTokensThatAreSeen);
   const std::size_t tokens = std::min(most, b.pending());
   if (tokens == 0 || !make_room(owner, branch, b.kv.length() + tokens)) return 0;
   step.pieces.push_back({.owner = &owner, .branch = branch, .tokens = tokens});
@@ -193,36 +203,43 @@ void BatchLoop::Impl::plan() {
   }
 }
 
-void BatchLoop::Impl::run_step() {
-  for (Piece& piece : step.pieces) {
-    Branch& b = piece.owner->branches[piece.branch];
-    const std::size_t past = b.kv.length(), all = b.ids.size() + b.drafts.size();
-    b.rows.clear();
-    for (std::size_t i = 0; i < piece.tokens; ++i) {
-      if (past + i + 1 >= b.ids.size()) {
-        b.rows.push_back(step.outputs.size());
-        step.outputs.push_back(static_cast<std::int32_t>(step.ids.size()));
-      }
-      step.ids.push_back(b.id(past + i));
-    }
-    if (past + piece.tokens < all) {  // its drafts do not all fit: they come with the rest
-      step.outputs.resize(step.outputs.size() - b.rows.size());
-      b.rows.clear();
-    }
-    step.sequences.push_back({.tokens = piece.tokens,
-                              .past = past,
-                              .pages = b.kv.pages(),
-                              .rotary_length = std::max(b.ids.size(), past + piece.tokens)});
+// The tokens of a piece join the step, and those whose logits are wanted its outputs.
+void BatchLoop::Impl::add_to_step(const Piece& piece) {
+  Branch& b = piece.owner->branches[piece.branch];
+  const std::size_t past = b.kv.length(), end = past + piece.tokens;
+  const bool all_run = end == b.ids.size() + b.drafts.size(), sees_all = piece.owner->request->sees_all();
+  b.rows.clear();
+  for (std::size_t position = past; position < end; ++position) {
+    const bool counts = all_run && position + 1 >= b.ids.size();
+    if (counts) b.rows.push_back(step.outputs.size());
+    if (counts || sees_all) step.outputs.push_back(static_cast<std::int32_t>(step.ids.size()));
+    step.ids.push_back(b.id(position));
   }
+  step.sequences.push_back({.tokens = piece.tokens,
+                            .past = past,
+                            .pages = b.kv.pages(),
+                            .rotary_length = std::max(piece.owner->request->prompt().size(), end)});
+}
+
+void BatchLoop::Impl::run_step() {
+  for (const Piece& piece : step.pieces) add_to_step(piece);
   step.logits.resize(step.outputs.size() * model.vocab_size());
   models::ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
   model.logits({.input_ids = step.ids, .sequences = step.sequences, .outputs = step.outputs}, cache.shape(),
                context, step.logits.data());
-  for (Piece& piece : step.pieces) {
+  const float* seen = step.logits.data();
+  for (const Piece& piece : step.pieces) {
     Branch& b = piece.owner->branches[piece.branch];
-    // Drafts do not count before they are accepted.
-    const std::size_t length = std::min(b.kv.length() + piece.tokens, b.ids.size());
-    cache.commit(b.kv, std::span(b.ids).first(length));
+    if (piece.owner->request->sees_all()) {
+      for (std::size_t i = 0; i < piece.tokens; ++i, seen += model.vocab_size()) {
+        piece.owner->request->see({seen, model.vocab_size()});
+      }
+    } else {
+      seen += b.rows.size() * model.vocab_size();
+    }
+    // Drafts do not count before they are accepted; and they run together with the last token.
+    const std::size_t most = b.rows.empty() ? b.ids.size() - 1 : b.ids.size();
+    cache.commit(b.kv, std::span(b.ids).first(std::min(b.kv.length() + piece.tokens, most)));
   }
 }
 
@@ -249,7 +266,7 @@ void BatchLoop::Impl::advance(Running& owner) {
       if (!cache.fork(parent.kv, child.kv)) child.kv.clear();
     }
     child.ids.insert(child.ids.end(), n.tokens.begin(), n.tokens.end());
-    child.drafts = std::move(n.drafts);
+    if (!depends_on_length()) child.drafts = std::move(n.drafts);
     if (n.tokens.size() > 1 && child.kv.length() > 0) {  // the drafts that were right are there already
       cache.commit(child.kv, std::span(child.ids).first(child.ids.size() - 1));
     }
@@ -320,7 +337,8 @@ void BatchLoop::submit(std::shared_ptr<Request> request) {
                                                  "); was it tokenised for another model?");
   }
   if (ids.empty()) throw Error(ErrorCode::kInvalidArgument, "the prompt has no tokens");
-  if (ids.size() >= max_tokens()) {
+  // One more has to fit, for something to be written.
+  if (ids.size() + (request->sees_all() ? 0 : 1) > max_tokens()) {
     const bool by_memory = max_tokens() < impl_->model.max_positions();
     throw Error(ErrorCode::kInvalidArgument,
                 "the prompt has " + std::to_string(ids.size()) + " tokens, and " +

@@ -32,14 +32,14 @@ class Request {
 
   virtual std::span<const std::int32_t> prompt() const noexcept = 0;  // at least one id
 
-  // The logits that follow a branch's last token, and each of its drafts: [1 + drafts, vocabulary].
+  // The logits that follow a branch's last token, and each of the drafts that were run: [count, vocabulary].
   struct Rows {
     float* data;  // may be written to
     std::size_t count;
   };
   // How a branch goes on: `parent` with these tokens behind it, at least one. All but the last must be what
-  // the parent's drafts were. drafts: guesses that are run together with the last token; their logits come
-  // along.
+  // the parent's drafts were. drafts: guesses that are run together with the last token, and their logits
+  // come along; or they are not, and do not.
   struct Next {
     std::size_t parent;
     std::vector<std::int32_t> tokens, drafts = {};
@@ -53,6 +53,10 @@ class Request {
   virtual void stop(std::exception_ptr error) noexcept = 0;
   // Told once, when the first token is about to be run: how many of the prompt's tokens were there already.
   virtual void begin(std::size_t cached) noexcept = 0;
+
+  // For a request that wants the logits of each token of its prompt: see() is called for one after the other.
+  virtual bool sees_all() const noexcept { return false; }
+  virtual void see(std::span<const float> /*logits*/) noexcept {}
 };
 
 struct BatchLoopOptions {

@@ -1,0 +1,142 @@
+// kvasir/generator.h: text written by a language model: Llama 2 and its kin, Vicuna, Falcon, BLOOM, MPT.
+//
+//   auto generator = kvasir::Generator::load("models/vicuna-7b");
+//   auto result = generator.generate("The capital of Sweden is", {.max_new_tokens = 16});
+//   std::cout << result.sequences.at(0).text << '\n';
+//
+// A Generator is a handle: copying it is cheap, and all its const members may be called from many threads at
+// once. Requests that are under way at the same time are run together, token by token, and those that begin
+// alike (a system prompt, the same passages) compute that beginning once.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kvasir/error.h"
+
+namespace kvasir {
+
+struct GeneratorOptions {
+  // Worker threads; 0 = one per core that the process may use.
+  int threads = 0;
+  // "scalar", "avx2", "avx512"; "" = the best that this processor has.
+  std::string isa = {};
+  // What matrix products are computed in: "auto" as the weights are stored; "fp32", "bf16", "int8".
+  std::string precision = "auto";
+  // What keys and values are kept as: "f32", "f16"; "auto": f32 for models whose weights are stored so, else
+  // f16.
+  std::string kv_type = "auto";
+  // Memory for keys and values, in bytes, taken as it is needed; 0 = a quarter of the machine's.
+  std::size_t kv_bytes = 0;
+};
+
+// Names and meanings are those of transformers' GenerationConfig, presence_penalty, frequency_penalty and
+// logit_bias those of OpenAI's API. What the model's generation_config.json says about sampling does not
+// count; its eos_token_id does.
+struct GenerateOptions {
+  // Tokens to write at most, >= 1. Fewer if the model's context ends.
+  std::size_t max_new_tokens = 256;
+
+  // 0: the most probable token, always. Else tokens are drawn, after logits were divided by this.
+  float temperature = 0;
+  // Only the k most probable; 0: all.
+  std::size_t top_k = 0;
+  // Only the most probable that together have so much of the probability, in (0, 1].
+  float top_p = 1;
+  // Only those that have at least so much of the probability of the most probable, in [0, 1].
+  float min_p = 0;
+  // Logits of tokens of prompt and output are divided by this, or multiplied if negative; > 0.
+  float repetition_penalty = 1;
+  // Subtracted from the logits of tokens of the output, once, and for each time.
+  float presence_penalty = 0, frequency_penalty = 0;
+  // Added to the logits of tokens; -infinity forbids one.
+  std::map<std::int32_t, float> logit_bias = {};
+  // Of the draws. The same seed gives the same text.
+  std::uint64_t seed = 0;
+
+  // Writing ends before the first of these.
+  std::vector<std::string> stop = {};
+  // The token that ends a text does not end it.
+  bool ignore_eos = false;
+
+  // Beams of beam search; 1: none. Not together with temperature.
+  std::size_t num_beams = 1;
+  // Beams are compared by their sums of log-probabilities / tokens ^ length_penalty.
+  float length_penalty = 1;
+  // "false", "true", "never", as in transformers.
+  std::string early_stopping = "false";
+  // Texts to return: the best beams, or as many draws.
+  std::size_t num_return_sequences = 1;
+
+  // Guess tokens by looking up in prompt and output what followed the last ones there, so many at a time; 0:
+  // do not. The text is the same, in fewer steps where it is copied from the prompt. Without beams.
+  std::size_t prompt_lookup_num_tokens = 0;
+
+  // A prompt that is too long loses its beginning; false: it is an error.
+  bool truncate = false;
+  // The prompt gets the special tokens of the tokenizer (the bos of Llama). False: for prompts that contain
+  // them.
+  bool add_special_tokens = true;
+
+  // Called from the calling thread with each piece of text, as soon as it is certain. Of the first sequence,
+  // and not with beams. What it throws ends the call and reaches the caller.
+  std::function<void(std::string_view text)> on_text = {};
+  // If set and *cancel becomes true, the call throws Error{kCancelled} after the step that is under way.
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+struct GeneratedSequence {
+  std::string text;               // without special tokens, cut at a stop string
+  std::vector<std::int32_t> ids;  // what was written, the eos included
+  std::vector<float> logprobs;    // of each id: log-softmax of the model's logits
+  std::string finish_reason;      // "stop": eos or a stop string; "length"
+  double score = 0;               // of beams; else the sum of logprobs
+};
+
+struct GenerateResult {
+  std::vector<std::int32_t> prompt_ids;
+  std::vector<GeneratedSequence> sequences;  // best first
+  std::size_t cached_tokens = 0;             // of the prompt, that another request had computed
+  double prompt_seconds = 0;                 // until the first token
+  double seconds = 0;                        // in all
+};
+
+class Generator {
+ public:
+  // Loads a model folder of the Hugging Face kind. Throws Error: kNotFound, kFormat, kUnsupported,
+  // kInvalidArgument (options).
+  static Generator load(const std::filesystem::path& model, const GeneratorOptions& options = {});
+
+  // Writes on. Throws Error: kInvalidArgument (options; an empty prompt without bos; a prompt longer than the
+  // context), kCancelled, kResourceExhausted.
+  GenerateResult generate(std::string_view prompt, const GenerateOptions& options = {}) const;
+  // The same for token ids.
+  GenerateResult generate(const std::vector<std::int32_t>& prompt_ids,
+                          const GenerateOptions& options = {}) const;
+
+  // Logits of every position: consume(position, logits) for 0, 1, …, with logits [vocab_size].
+  void logits(
+      const std::vector<std::int32_t>& ids,
+      const std::function<void(std::size_t position, const std::vector<float>& logits)>& consume) const;
+
+  const std::string& family() const noexcept;   // "llama", …
+  std::size_t context_length() const noexcept;  // tokens, prompt and output together
+  std::size_t vocab_size() const noexcept;
+  std::size_t parameters() const noexcept;
+  int threads() const noexcept;
+
+ private:
+  struct Impl;
+  explicit Generator(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace kvasir

@@ -1,0 +1,259 @@
+#include "runtime/generation_request.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "kvasir/error.h"
+#include "runtime/prompt_lookup.h"
+
+namespace kvasir::runtime {
+
+namespace {
+
+double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::steady_clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
+
+}  // namespace
+
+bool GenerationRequest::is_eos(std::int32_t id) const noexcept {
+  return std::ranges::find(setting_.eos_ids, id) != setting_.eos_ids.end();
+}
+
+bool GenerationRequest::is_cancelled() const noexcept {
+  const std::atomic<bool>* cancel = setting_.options->cancel;
+  return abandoned_ || (cancel != nullptr && cancel->load(std::memory_order_relaxed));
+}
+
+std::vector<Request::Next> GenerationRequest::advance(std::span<const Rows> branches) noexcept {
+  try {
+    std::vector<Next> next = go_on(branches);
+    if (!has_first_) first_ = std::chrono::steady_clock::now();
+    has_first_ = true;
+    if (next.empty()) finish(nullptr);
+    return next;
+  } catch (...) {
+    finish(std::current_exception());
+    return {};
+  }
+}
+
+void GenerationRequest::stop(std::exception_ptr error) noexcept {
+  finish(error != nullptr
+             ? error
+             : std::make_exception_ptr(Error(ErrorCode::kCancelled, "generation was cancelled")));
+}
+
+void GenerationRequest::finish(std::exception_ptr error) noexcept {
+  const std::lock_guard lock(mutex_);
+  error_ = error;
+  done_ = true;
+  changed_.notify_all();
+}
+
+void GenerationRequest::give(std::string text) {
+  if (text.empty() || !setting_.options->on_text) return;
+  const std::lock_guard lock(mutex_);
+  text_ += text;
+  changed_.notify_all();
+}
+
+GenerateResult GenerationRequest::wait() {
+  // Whatever ends this call: the loop does not write for nobody.
+  struct Abandon {
+    std::atomic<bool>& flag;
+    ~Abandon() { flag = true; }
+  } abandon{abandoned_};
+  std::unique_lock lock(mutex_);
+  while (!done_ || !text_.empty()) {
+    changed_.wait(lock, [&] { return done_ || !text_.empty(); });
+    if (text_.empty()) continue;
+    const std::string text = std::exchange(text_, {});
+    lock.unlock();
+    try {
+      setting_.options->on_text(text);
+    } catch (...) {
+      abandoned_ = true;
+      lock.lock();
+      changed_.wait(lock, [&] { return done_; });  // the loop reads the options until then
+      throw;
+    }
+    lock.lock();
+  }
+  if (error_) std::rethrow_exception(error_);
+  const auto end = std::chrono::steady_clock::now();
+  return {.prompt_ids = setting_.prompt,
+          .sequences = take_sequences(),
+          .cached_tokens = cached_,
+          .prompt_seconds = seconds_between(begin_, first_),
+          .seconds = seconds_between(begin_, end)};
+}
+
+SamplingRequest::SamplingRequest(Setting setting, const SamplingOptions& sampling)
+    : GenerationRequest(std::move(setting)) {
+  for (std::size_t i = 0; i < setting_.options->num_return_sequences; ++i) {
+    SamplingOptions own = sampling;
+    own.seed += i * 0x9E3779B97F4A7C15;  // far from the seeds that people choose
+    sequences_.emplace_back(own, setting_);
+  }
+}
+
+// Adds a token to a sequence. False: that was its last.
+bool SamplingRequest::add(Sequence& sequence, const Sampler::Choice& choice) {
+  GeneratedSequence& result = sequence.result;
+  result.ids.push_back(choice.id);
+  result.logprobs.push_back(choice.logprob);
+  result.score += static_cast<double>(choice.logprob);
+  const bool is_first = &sequence == &sequences_.front();
+  const bool eos = is_eos(choice.id);
+  std::string text = sequence.stream.push(choice.id);
+  if (is_first) give(std::move(text));
+  if (eos || sequence.stream.is_stopped()) {
+    result.finish_reason = "stop";
+  } else if (result.ids.size() == setting_.max_new_tokens) {
+    result.finish_reason = "length";
+  } else {
+    return true;
+  }
+  text = sequence.stream.finish();
+  if (is_first) give(std::move(text));
+  result.text = sequence.stream.text();
+  return false;
+}
+
+// Takes tokens from rows as long as they are what was guessed.
+std::optional<Request::Next> SamplingRequest::write(std::size_t branch, Sequence& sequence,
+                                                    const Rows& rows) {
+  Next next{.parent = branch, .tokens = {}};
+  for (std::size_t row = 0; row < rows.count; ++row) {
+    const Sampler::Choice choice =
+        sequence.sampler.next({rows.data + row * setting_.vocab_size, setting_.vocab_size});
+    if (!add(sequence, choice)) return std::nullopt;
+    next.tokens.push_back(choice.id);
+    if (row < sequence.drafts.size() && sequence.drafts[row] != choice.id) break;
+  }
+  sequence.drafts.clear();
+  if (const std::size_t most = setting_.options->prompt_lookup_num_tokens; most > 0) {
+    std::vector<std::int32_t> all = setting_.prompt;
+    all.insert(all.end(), sequence.result.ids.begin(), sequence.result.ids.end());
+    const std::size_t left = setting_.max_new_tokens - sequence.result.ids.size();  // at least 1
+    sequence.drafts = look_up(all, std::min(most, left - 1));
+  }
+  next.drafts = sequence.drafts;
+  return next;
+}
+
+std::vector<Request::Next> SamplingRequest::go_on(std::span<const Rows> branches) {
+  std::vector<Next> result;
+  if (live_.empty()) {  // the prompt has been read: all sequences begin with its logits
+    std::vector<float> copy;
+    for (std::size_t i = 0; i < sequences_.size(); ++i) {
+      copy.assign(branches[0].data, branches[0].data + setting_.vocab_size);
+      if (auto next = write(0, sequences_[i], {.data = copy.data(), .count = 1})) {
+        result.push_back(std::move(*next));
+        live_.push_back(i);
+      }
+    }
+    return result;
+  }
+  std::vector<std::size_t> live;
+  for (std::size_t branch = 0; branch < branches.size(); ++branch) {
+    if (auto next = write(branch, sequences_[live_[branch]], branches[branch])) {
+      result.push_back(std::move(*next));
+      live.push_back(live_[branch]);
+    }
+  }
+  live_ = std::move(live);
+  return result;
+}
+
+std::vector<GeneratedSequence> SamplingRequest::take_sequences() {
+  std::vector<GeneratedSequence> results;
+  for (Sequence& sequence : sequences_) results.push_back(std::move(sequence.result));
+  return results;
+}
+
+BeamRequest::BeamRequest(Setting setting, const SamplingOptions& sampling, const BeamOptions& beams)
+    : GenerationRequest(std::move(setting)), sampling_(sampling), search_(beams) {}
+
+std::vector<Request::Next> BeamRequest::go_on(std::span<const Rows> branches) {
+  std::vector<std::span<const float>> rows;
+  for (std::size_t i = 0; i < branches.size(); ++i) {
+    const std::span<float> row(branches[i].data, setting_.vocab_size);
+    const float total = log_sum_exp(row);
+    for (float& x : row) x -= total;
+    // As the reference: penalties change log-probabilities here, not logits.
+    Sampler sampler(sampling_, setting_.prompt);
+    for (const std::int32_t id : search_.ids(i)) sampler.count(id);
+    sampler.penalise(row);
+    rows.push_back(row);
+  }
+  std::vector<Next> result;
+  for (const BeamSearch::Next& next : search_.step(rows)) {
+    result.push_back({.parent = next.parent, .tokens = {next.token}});
+  }
+  return result;
+}
+
+std::vector<GeneratedSequence> BeamRequest::take_sequences() {
+  std::vector<GeneratedSequence> results;
+  for (BeamSearch::Hypothesis& h : search_.hypotheses()) {
+    if (results.size() == setting_.options->num_return_sequences) break;
+    TextStream stream(*setting_.tokenizer, setting_.options->stop);
+    for (const std::int32_t id : h.ids) stream.push(id);
+    stream.finish();
+    results.push_back({.text = stream.text(),
+                       .ids = std::move(h.ids),
+                       .logprobs = std::move(h.log_probs),
+                       .finish_reason = h.by_eos || stream.is_stopped() ? "stop" : "length",
+                       .score = static_cast<double>(h.score)});
+  }
+  return results;
+}
+
+void LogitsRequest::see(std::span<const float> logits) noexcept {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return rows_.size() < kMostWaiting || abandoned_; });
+  try {
+    rows_.emplace_back(logits.begin(), logits.end());
+  } catch (...) {
+    error_ = std::current_exception();
+  }
+  changed_.notify_all();
+}
+
+std::vector<Request::Next> LogitsRequest::advance(std::span<const Rows>) noexcept {
+  stop(nullptr);
+  return {};
+}
+
+void LogitsRequest::stop(std::exception_ptr error) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (error_ == nullptr) error_ = error;
+  done_ = true;
+  changed_.notify_all();
+}
+
+void LogitsRequest::wait(const Consume& consume) {
+  struct Abandon {
+    LogitsRequest& request;
+    ~Abandon() {
+      request.abandoned_ = true;
+      request.changed_.notify_all();
+    }
+  } abandon{*this};
+  for (std::size_t position = 0; position < ids_.size(); ++position) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return done_ || !rows_.empty(); });
+    if (error_) std::rethrow_exception(error_);
+    if (rows_.empty()) throw Error(ErrorCode::kCancelled, "the model is being closed");
+    const std::vector<float> row = std::move(rows_.front());
+    rows_.pop_front();
+    changed_.notify_all();
+    lock.unlock();
+    consume(position, row);
+  }
+}
+
+}  // namespace kvasir::runtime

@@ -1,0 +1,133 @@
+// What a caller waits for while the batch loop writes: one prompt with its sequences.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kvasir/generator.h"
+#include "runtime/batch_loop.h"
+#include "runtime/beam_search.h"
+#include "runtime/sampler.h"
+#include "runtime/text_stream.h"
+
+namespace kvasir::runtime {
+
+// What all ways of generating have in common: the prompt, the end, and handing over to the waiting caller.
+class GenerationRequest : public Request {
+ public:
+  struct Setting {
+    std::vector<std::int32_t> prompt;
+    const GenerateOptions* options;  // outlives the request's run
+    const text::Tokenizer* tokenizer;
+    std::vector<std::int32_t> eos_ids;  // none with ignore_eos
+    std::size_t max_new_tokens;         // that also fit into the context
+    std::size_t vocab_size;
+  };
+  explicit GenerationRequest(Setting setting) : setting_(std::move(setting)) {}
+
+  // Waits until all is written; calls on_text meanwhile. Throws what went wrong, and what on_text throws.
+  GenerateResult wait();
+
+  std::span<const std::int32_t> prompt() const noexcept final { return setting_.prompt; }
+  std::vector<Next> advance(std::span<const Rows> branches) noexcept final;
+  bool is_cancelled() const noexcept final;
+  void stop(std::exception_ptr error) noexcept final;
+  void begin(std::size_t cached) noexcept final { cached_ = cached; }
+
+ protected:
+  virtual std::vector<Next> go_on(std::span<const Rows> branches) = 0;
+  virtual std::vector<GeneratedSequence> take_sequences() = 0;
+  bool is_eos(std::int32_t id) const noexcept;
+  void give(std::string text);  // to on_text
+
+  Setting setting_;
+
+ private:
+  void finish(std::exception_ptr error) noexcept;
+
+  std::size_t cached_ = 0;
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), first_ = begin_;
+  bool has_first_ = false;
+  std::atomic<bool> abandoned_ = false;  // the caller does not wait any more
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::string text_;  // that the caller has not had yet
+  bool done_ = false;
+  std::exception_ptr error_;
+};
+
+// Greedy or drawn, one or several sequences of one prompt.
+class SamplingRequest final : public GenerationRequest {
+ public:
+  SamplingRequest(Setting setting, const SamplingOptions& sampling);
+
+ private:
+  struct Sequence {
+    Sequence(const SamplingOptions& sampling, const Setting& setting)
+        : sampler(sampling, setting.prompt), stream(*setting.tokenizer, setting.options->stop) {}
+    Sampler sampler;
+    TextStream stream;
+    std::vector<std::int32_t> drafts = {};
+    GeneratedSequence result = {};
+  };
+  std::vector<Next> go_on(std::span<const Rows> branches) override;
+  std::vector<GeneratedSequence> take_sequences() override;
+  std::optional<Next> write(std::size_t branch, Sequence& sequence, const Rows& rows);
+  bool add(Sequence& sequence, const Sampler::Choice& choice);
+
+  std::vector<Sequence> sequences_;
+  std::vector<std::size_t> live_;  // of each branch, its sequence
+};
+
+class BeamRequest final : public GenerationRequest {
+ public:
+  BeamRequest(Setting setting, const SamplingOptions& sampling, const BeamOptions& beams);
+
+ private:
+  std::vector<Next> go_on(std::span<const Rows> branches) override;
+  std::vector<GeneratedSequence> take_sequences() override;
+
+  SamplingOptions sampling_;
+  BeamSearch search_;
+};
+
+// Logits of all positions.
+class LogitsRequest final : public Request {
+ public:
+  using Consume = std::function<void(std::size_t position, const std::vector<float>& logits)>;
+  LogitsRequest(std::vector<std::int32_t> ids, std::size_t vocab_size)
+      : ids_(std::move(ids)), vocab_size_(vocab_size) {}
+
+  // Throws what went wrong, and what consume throws.
+  void wait(const Consume& consume);
+
+  std::span<const std::int32_t> prompt() const noexcept override { return ids_; }
+  std::vector<Next> advance(std::span<const Rows> branches) noexcept override;
+  bool is_cancelled() const noexcept override { return abandoned_; }
+  void stop(std::exception_ptr error) noexcept override;
+  void begin(std::size_t) noexcept override {}
+  bool sees_all() const noexcept override { return true; }
+  void see(std::span<const float> logits) noexcept override;
+
+ private:
+  // Rows that wait for the caller: the loop pauses when it has not taken them.
+  static constexpr std::size_t kMostWaiting = 256;
+
+  std::vector<std::int32_t> ids_;
+  std::size_t vocab_size_;
+  std::atomic<bool> abandoned_ = false;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::vector<float>> rows_;
+  bool done_ = false;
+  std::exception_ptr error_;
+};
+
+}  // namespace kvasir::runtime
