@@ -13,7 +13,9 @@
 #include "command.h"
 #include "formats/safetensors.h"
 #include "interrupt.h"
+#include "kvasir/generator.h"
 #include "model_location.h"
+#include "models/causal_lm.h"
 #include "reader_options.h"
 #include "runtime/engine.h"
 
@@ -24,7 +26,8 @@ namespace {
 constexpr const char* kFooter =
     R"(FILE.json holds {"sequences":[{"input_ids":[…],"token_type_ids":[…]},…]};
 token_type_ids may be left out (all 0). For sequence I (from 0) the tensors
-start_logits.I and end_logits.I are written (F32, as long as the sequence).
+start_logits.I and end_logits.I are written (F32, as long as the sequence);
+of a language model logits.I (F32 [tokens, vocabulary], of every position).
 
 Example:
   kvasir logits --model models/kvasir-base --ids ids.json --out o.safetensors)";
@@ -81,11 +84,17 @@ tensor::TensorView float_view(const std::vector<float>& values) {
           .data = reinterpret_cast<const std::byte*>(values.data())};
 }
 
-void run_logits(const LogitsArguments& arguments) {
+void write(const std::string& path, const std::vector<formats::NamedTensor>& tensors) {
+  // What is written to a pipe leaves nothing behind, and may have to wait for its reader.
+  std::optional<InterruptAtOnce> at_once;
+  if (base::is_special_file(path)) at_once.emplace();
+  formats::write_safetensors(path, tensors);
+}
+
+void write_qa_logits(const LogitsArguments& arguments, const std::filesystem::path& model,
+                     const std::vector<IdSequence>& inputs) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
-  const std::vector<IdSequence> inputs = load_sequences(arguments.ids);
-  const runtime::Engine engine =
-      runtime::Engine::load(find_model(arguments.model.model), engine_options(arguments.model));
+  const runtime::Engine engine = runtime::Engine::load(model, engine_options(arguments.model));
   at_once.reset();
 
   std::vector<runtime::Sequence> sequences;
@@ -107,9 +116,41 @@ void run_logits(const LogitsArguments& arguments) {
     tensors.push_back({"start_logits." + std::to_string(i), float_view(start[i])});
     tensors.push_back({"end_logits." + std::to_string(i), float_view(end[i])});
   }
-  // What is written to a pipe leaves nothing behind, and may have to wait for its reader.
-  if (base::is_special_file(arguments.out)) at_once.emplace();
-  formats::write_safetensors(arguments.out, tensors);
+  write(arguments.out, tensors);
+}
+
+void write_lm_logits(const LogitsArguments& arguments, const std::filesystem::path& model,
+                     const std::vector<IdSequence>& inputs) {
+  std::optional<InterruptAtOnce> at_once(std::in_place);
+  const ReaderOptions options = reader_options(arguments.model);
+  const Generator generator = Generator::load(
+      model, {.threads = options.threads, .isa = options.isa, .precision = options.precision});
+  at_once.reset();
+  std::vector<std::vector<float>> logits(inputs.size());
+  std::vector<formats::NamedTensor> tensors;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    generator.logits(inputs[i].input_ids, [&](std::size_t, const std::vector<float>& row) {
+      check_interrupt();
+      logits[i].insert(logits[i].end(), row.begin(), row.end());
+    });
+    tensors.push_back({"logits." + std::to_string(i), float_view(logits[i])});
+    tensors.back().view.shape = {static_cast<std::int64_t>(inputs[i].input_ids.size()),
+                                 static_cast<std::int64_t>(generator.vocab_size())};
+  }
+  write(arguments.out, tensors);
+}
+
+void run_logits(const LogitsArguments& arguments) {
+  std::optional<InterruptAtOnce> at_once(std::in_place);
+  const std::vector<IdSequence> inputs = load_sequences(arguments.ids);
+  const std::filesystem::path model = find_model(arguments.model.model);
+  const bool is_lm = models::is_causal_lm(model);
+  at_once.reset();
+  if (is_lm) {
+    write_lm_logits(arguments, model, inputs);
+  } else {
+    write_qa_logits(arguments, model, inputs);
+  }
 }
 
 }  // namespace

@@ -76,6 +76,7 @@ void set_up(CLI::App& app, Program& program) {
   app.footer(kFooter);
   app.require_subcommand(1);
   add_ask(app, program);
+  add_generate(app, program);
   add_eval(app, program);
   add_tokenize(app, program);
   add_logits(app, program);

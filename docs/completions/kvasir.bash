@@ -4,6 +4,9 @@ _kvasir() {
   local model='--model -m' threads='--threads --isa --precision' help='--help -h --color'
   local decoding='--decode --max-seq-len --doc-stride --max-answer-len --handle-impossible-answer --no-align-to-words
     --n-best-size --null-score-diff-threshold --pad-to-max-length'
+  local generating='--max-new-tokens -n --stop --ignore-eos --prompt-lookup-num-tokens --truncate --temperature --top-k
+    --top-p --min-p --seed --num-return-sequences --repetition-penalty --presence-penalty --frequency-penalty
+    --logit-bias --num-beams --length-penalty --early-stopping --kv-type'
   local words=
 
   case $previous in
@@ -11,6 +14,8 @@ _kvasir() {
     --metric) words='v1.1 v2.0' ;;
     --isa) words='scalar avx2 avx512' ;;
     --precision) words='auto fp32 bf16 int8' ;;
+    --early-stopping) words='true false never' ;;
+    --kv-type) words='auto f32 f16' ;;
     --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
     --model | -m)
@@ -20,12 +25,13 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask eval tokenize logits bench pull list show quantize rm help --version $help"
+    words="ask generate eval tokenize logits bench pull list show quantize rm help --version $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
     case $command in
       ask) words="--question -q --context --top-k -k --json $decoding $model $threads $help" ;;
+      generate) words="--prompt -p --json --no-special-tokens $generating $model $threads $help" ;;
       eval)
         words="--data --predictions --metric --json $help"
         case ${COMP_WORDS[2]} in

@@ -3,6 +3,7 @@
 
 #include <kvasir/convert.h>
 #include <kvasir/error.h>
+#include <kvasir/generator.h>
 #include <kvasir/reader.h>
 
 #include <iostream>
@@ -13,6 +14,17 @@ int load_a_model() {
     auto reader = kvasir::Reader::load("models/my-reader");
   } catch (const kvasir::Error& error) {
     std::cerr << error.what() << '\n';
+    return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
+  }
+  return 0;
+}
+
+int write_on() {
+  try {
+    auto generator = kvasir::Generator::load("models/vicuna-7b");
+    auto result = generator.generate("The capital of Sweden is", {.max_new_tokens = 16});
+    std::cout << result.sequences.at(0).text << '\n';
+  } catch (const kvasir::Error& error) {
     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
   }
   return 0;

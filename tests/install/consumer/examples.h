@@ -7,4 +7,5 @@
 int load_a_model();
 void ask_a_document(const kvasir::Reader& reader, std::string bytes);
 void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document);
+int write_on();
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document);

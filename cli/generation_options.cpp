@@ -1,0 +1,170 @@
+#include "generation_options.h"
+
+#include <cstdlib>
+
+#include "command.h"
+#include "model_location.h"
+
+namespace kvasir::cli {
+
+namespace {
+
+// A whole number; the parser would take -1 for a very large one.
+const CLI::Validator kCount(
+    [](const std::string& text) {
+      return std::string(text.starts_with('-') ? text + " is less than 0" : "");
+    },
+    "");
+
+// {"12", 3.5} of "12=3.5".
+std::pair<std::int32_t, float> parse_bias(const std::string& text) {
+  const std::size_t at = text.find('=');
+  char* end_of_id = nullptr;
+  char* end = nullptr;
+  const long id = std::strtol(text.c_str(), &end_of_id, 10);
+  const float bias = at == std::string::npos ? 0 : std::strtof(text.c_str() + at + 1, &end);
+  if (at == std::string::npos || at == 0 || end_of_id != text.c_str() + at || end == text.c_str() + at + 1 ||
+      *end != '\0' || id < 0 || id > std::numeric_limits<std::int32_t>::max()) {
+    throw UsageError("--logit-bias " + text + ": should be ID=BIAS, as 50256=-5");
+  }
+  return {static_cast<std::int32_t>(id), bias};
+}
+
+void add_sampling_options(CLI::App& command, GenerationArguments& arguments) {
+  GenerateOptions& o = arguments.options;
+  const char* const group = "Sampling";
+  const auto add = [&](const char* name, auto& field, const char* help, const char* text) {
+    return command.add_option(name, field, help)->option_text(text)->group(group);
+  };
+  command
+      .add_option_function<float>(
+          "--temperature",
+          [&arguments](const float& value) {
+            arguments.options.temperature = value;
+            arguments.has_temperature = true;
+          },
+          "Draw tokens, logits divided by this; 0: always the most probable (default: 0, or 1 if another "
+          "option "
+          "of drawing is given)")
+      ->option_text("X")
+      ->group(group);
+  add("--top-k", o.top_k, "Draw from the N most probable only (default: 0, all)", "N")->check(kCount);
+  add("--top-p", o.top_p, "Draw from the most probable that make up P only (default: 1)", "P");
+  add("--min-p", o.min_p, "Draw from those with P of the best's probability only (default: 0)", "P");
+  add("--seed", o.seed, "Of the draws; the same seed gives the same text (default: 0)", "N")->check(kCount);
+  add("--num-return-sequences", o.num_return_sequences, "Texts to write for the prompt (default: 1)", "N")
+      ->check(kCount);
+  add("--repetition-penalty", o.repetition_penalty,
+      "Divide the logits of tokens of prompt and output by this (default: 1)", "X");
+  add("--presence-penalty", o.presence_penalty,
+      "Subtract this from logits of tokens of the output (default: 0)", "X");
+  add("--frequency-penalty", o.frequency_penalty, "The same, for each time that they occur (default: 0)",
+      "X");
+  command
+      .add_option("--logit-bias", arguments.logit_bias, "Add this to the logit of a token; may be repeated")
+      ->option_text("ID=BIAS")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group(group);
+}
+
+void add_beam_options(CLI::App& command, GenerationArguments& arguments) {
+  GenerateOptions& o = arguments.options;
+  const char* const group = "Beam search";
+  command.add_option("--num-beams", o.num_beams, "Beams (default: 1, none)")
+      ->option_text("N")
+      ->check(kCount)
+      ->group(group);
+  command
+      .add_option("--length-penalty", o.length_penalty,
+                  "Compare beams by log-probability / tokens ^ X (default: 1)")
+      ->option_text("X")
+      ->group(group);
+  command
+      .add_option(
+          "--early-stopping", o.early_stopping,
+          "End with as many finished texts as beams: true; when none gets better: false, at any length: "
+          "never (default: false)")
+      ->option_text("WHEN")
+      ->expected(0, 1)
+      ->default_str("true")
+      ->check(CLI::IsMember({"true", "false", "never"}))
+      ->group(group);
+}
+
+}  // namespace
+
+void add_generation_options(CLI::App& command, GenerationArguments& arguments) {
+  GenerateOptions& o = arguments.options;
+  command.add_option("-n,--max-new-tokens", o.max_new_tokens, "Tokens to write at most (default: 256)")
+      ->option_text("N")
+      ->check(kCount);
+  command.add_option("--stop", o.stop, "End before this text; may be repeated")
+      ->option_text("TEXT")
+      ->type_size(1)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_flag("--ignore-eos", o.ignore_eos, "Write on after the token that ends a text");
+  command
+      .add_option(
+          "--prompt-lookup-num-tokens", o.prompt_lookup_num_tokens,
+          "Guess N tokens by looking up what came before; the same text in less time where it is copied "
+          "from the prompt (default: 0)")
+      ->option_text("N");
+  command.add_flag("--truncate", o.truncate, "Drop the beginning of a prompt that is too long");
+  add_sampling_options(command, arguments);
+  add_beam_options(command, arguments);
+  add_model_options(command, arguments.model);
+  command
+      .add_option(
+          "--kv-type", arguments.kv_type,
+          "What keys and values are kept as: f32, f16, or auto: f16, but f32 for a model in fp32 (default: "
+          "auto)")
+      ->option_text("NAME")
+      ->check(CLI::IsMember({"auto", "f32", "f16"}))
+      ->group("Model");
+}
+
+GeneratorOptions generator_options(const GenerationArguments& arguments) {
+  const ReaderOptions options = reader_options(arguments.model);
+  return {.threads = options.threads,
+          .isa = options.isa,
+          .precision = options.precision,
+          .kv_type = arguments.kv_type};
+}
+
+GenerateOptions generate_options(const GenerationArguments& arguments) {
+  GenerateOptions options = arguments.options;
+  const bool draws = options.top_k > 0 || options.top_p < 1 || options.min_p > 0 || options.seed != 0 ||
+                     (options.num_return_sequences > 1 && options.num_beams == 1);
+  if (draws && !arguments.has_temperature) options.temperature = 1;
+  for (const std::string& bias : arguments.logit_bias) options.logit_bias.insert(parse_bias(bias));
+  for (const std::string& stop : options.stop) {
+    if (stop.empty()) throw UsageError("--stop is given an empty text");
+  }
+  return options;
+}
+
+std::filesystem::path find_language_model(const std::string& given) {
+  const char* name = std::getenv("KVASIR_MODEL");
+  if (given.empty() && (name == nullptr || *name == '\0')) {
+    throw UsageError("no language model; name one with --model or KVASIR_MODEL");
+  }
+  return find_model(given);
+}
+
+std::string for_terminal(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_control = (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7F;
+    if (is_control) {
+      out += "\uFFFD";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace kvasir::cli

@@ -1,0 +1,33 @@
+// Options that the commands which write with a language model have in common.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "kvasir/generator.h"
+#include "reader_options.h"
+
+namespace kvasir::cli {
+
+struct GenerationArguments {
+  ModelArguments model;
+  std::string kv_type = "auto";
+  GenerateOptions options;
+  bool has_temperature = false;
+  std::vector<std::string> logit_bias;  // "ID=BIAS"
+};
+void add_generation_options(CLI::App& command, GenerationArguments& arguments);
+
+GeneratorOptions generator_options(const GenerationArguments& arguments);
+// Draws with temperature 1, if something was said about drawing and nothing about temperature. Throws
+// UsageError.
+GenerateOptions generate_options(const GenerationArguments& arguments);
+// The model of --model or KVASIR_MODEL; there is no language model that ships with kvasir. Throws UsageError.
+std::filesystem::path find_language_model(const std::string& given);
+
+// Text that a model wrote, safe to print on a terminal: control characters other than line breaks and tabs
+// become U+FFFD.
+std::string for_terminal(std::string_view text);
+
+}  // namespace kvasir::cli
