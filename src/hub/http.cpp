@@ -35,6 +35,9 @@ struct Transfer {
   const HubOptions& options;
   Response response;
   std::exception_ptr thrown;
+  // When the last byte of the answer came, for Request::patience.
+  curl_off_t received = 0;
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
 };
 
 std::string lower(std::string_view text) {
@@ -88,9 +91,18 @@ std::size_t on_body(char* data, std::size_t, std::size_t size, void* user) {
   }
 }
 
-int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto* cancel = static_cast<Transfer*>(user)->options.cancel;
-  return cancel != nullptr && *cancel ? 1 : 0;
+// Called about once a second, more often while bytes come.
+int on_progress(void* user, curl_off_t, curl_off_t received, curl_off_t, curl_off_t) {
+  Transfer& transfer = *static_cast<Transfer*>(user);
+  const auto* cancel = transfer.options.cancel;
+  if (cancel != nullptr && *cancel) return 1;
+  const auto now = std::chrono::steady_clock::now();
+  if (received != transfer.received) {
+    transfer.received = received;
+    transfer.last = now;
+  }
+  const double patience = transfer.request.patience;
+  return patience > 0 && std::chrono::duration<double>(now - transfer.last).count() > patience ? 1 : 0;
 }
 
 void prepare(CURL* curl, Transfer& transfer) {
@@ -104,7 +116,12 @@ void prepare(CURL* curl, Transfer& transfer) {
   set(CURLOPT_BUFFERSIZE, kBufferSize);
   set(CURLOPT_CONNECTTIMEOUT_MS, timeout);
   set(CURLOPT_LOW_SPEED_LIMIT, 1L);
-  set(CURLOPT_LOW_SPEED_TIME, std::max(1L, timeout / 1000));
+  // What was sent counts for curl's own limit, so it is not the one for patience.
+  set(CURLOPT_LOW_SPEED_TIME, transfer.request.patience > 0 ? 0L : std::max(1L, timeout / 1000));
+  if (const auto& post = transfer.request.post) {
+    set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(post->size()));
+    set(CURLOPT_POSTFIELDS, post->c_str());
+  }
   if (transfer.request.head) set(CURLOPT_NOBODY, 1L);
   set(CURLOPT_HEADERFUNCTION, on_header);
   set(CURLOPT_HEADERDATA, &transfer);
@@ -167,6 +184,7 @@ Response send(const Request& request, const HubOptions& options) {
   const CURLcode code = curl_easy_perform(curl.get());
   if (transfer.thrown) std::rethrow_exception(transfer.thrown);
   check_cancelled(options);
+  if (code == CURLE_ABORTED_BY_CALLBACK) throw ConnectionFailed{"no answer came for too long"};
   if (code != CURLE_OK) throw ConnectionFailed{curl_easy_strerror(code)};
   return std::move(transfer.response);
 }

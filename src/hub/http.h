@@ -27,6 +27,8 @@ struct Request {
   bool head = false;
   std::string url;
   std::vector<std::string> headers = {};
+  std::optional<std::string> post = {};  // a body to send; not: GET
+  double patience = 0;                   // seconds without a byte of the answer; 0: as for a connection
   // Takes the body of an answer that is a success (2xx), piece by piece; false ends the transfer.
   std::function<bool(const Response& so_far, std::string_view bytes)> sink = {};
 };

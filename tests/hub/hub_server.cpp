@@ -87,7 +87,8 @@ struct HubServer::Impl {
     HubRequest request{.cdn = is_cdn,
                        .method = std::string(message.method_string()),
                        .target = std::string(message.target()),
-                       .headers = {}};
+                       .headers = {},
+                       .body = message.body()};
     for (const auto& field : message) {
       std::string name(field.name_string());
       for (char& c : name) c = static_cast<char>(std::tolower(c));

@@ -27,6 +27,7 @@ struct HubRequest {
   bool cdn = false;  // came to the other host
   std::string method, target;
   std::map<std::string, std::string> headers;  // names in lower case
+  std::string body = {};
 };
 
 struct HubReply {
