@@ -36,6 +36,11 @@ struct GeneratorOptions {
   std::string kv_type = "auto";
   // Memory for keys and values, in bytes, taken as it is needed; 0 = a quarter of the machine's.
   std::size_t kv_bytes = 0;
+  // How conversations become prompts: "" = the model's own template; else the name of a built-in one
+  // ("llama-2-chat", "vicuna", "falcon-instruct", "mpt-instruct", "chatml", "bloomz") or a file in Jinja.
+  std::string chat_template = {};
+  // For models on a server.
+  std::string api_key = {};
 };
 
 // Names and meanings are those of transformers' GenerationConfig, presence_penalty, frequency_penalty and
@@ -93,6 +98,11 @@ struct GenerateOptions {
   const std::atomic<bool>* cancel = nullptr;
 };
 
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
 struct GeneratedSequence {
   std::string text;               // without special tokens, cut at a stop string
   std::vector<std::int32_t> ids;  // what was written, the eos included
@@ -111,32 +121,42 @@ struct GenerateResult {
 
 class Generator {
  public:
-  // Loads a model folder of the Hugging Face kind. Throws Error: kNotFound, kFormat, kUnsupported,
-  // kInvalidArgument (options).
+  // Loads a model folder of the Hugging Face kind. "openai://HOST:PORT/NAME" (or openais://, by HTTPS) is a
+  // model on a server that speaks OpenAI's API, as vLLM, llama.cpp and Ollama do. Throws Error: kNotFound,
+  // kFormat, kUnsupported, kInvalidArgument (options).
   static Generator load(const std::filesystem::path& model, const GeneratorOptions& options = {});
 
   // Writes on. Throws Error: kInvalidArgument (options; an empty prompt without bos; a prompt longer than the
-  // context), kCancelled, kResourceExhausted.
+  // context), kCancelled, kResourceExhausted; kIo from a server.
   GenerateResult generate(std::string_view prompt, const GenerateOptions& options = {}) const;
   // The same for token ids.
   GenerateResult generate(const std::vector<std::int32_t>& prompt_ids,
                           const GenerateOptions& options = {}) const;
+  // Answers the last message of a conversation. Throws as generate(), and kUnsupported if nothing says how
+  // this model converses.
+  GenerateResult chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options = {}) const;
+  // The prompt that chat() makes of the messages; of a model on a server, which makes its own, kUnsupported.
+  std::string chat_prompt(const std::vector<ChatMessage>& messages) const;
 
+  // Tokens of a text, without special ones; of a model on a server an estimate.
+  std::size_t count_tokens(std::string_view text) const;
   // Logits of every position: consume(position, logits) for 0, 1, …, with logits [vocab_size].
   void logits(
       const std::vector<std::int32_t>& ids,
       const std::function<void(std::size_t position, const std::vector<float>& logits)>& consume) const;
 
-  const std::string& family() const noexcept;   // "llama", …
-  std::size_t context_length() const noexcept;  // tokens, prompt and output together
+  const std::string& family() const noexcept;  // "llama", …; of a model on a server its name
+  // Tokens, prompt and output together. A model on a server does not say: 0, as the following then.
+  std::size_t context_length() const noexcept;
   std::size_t vocab_size() const noexcept;
   std::size_t parameters() const noexcept;
   int threads() const noexcept;
 
+  class Impl;  // one of a model here, one of a model on a server
+
  private:
-  struct Impl;
-  explicit Generator(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
-  std::shared_ptr<Impl> impl_;
+  explicit Generator(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<const Impl> impl_;
 };
 
 }  // namespace kvasir

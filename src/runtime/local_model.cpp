@@ -1,0 +1,177 @@
+// A language model on this machine.
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/cpu.h"
+#include "models/inventory.h"
+#include "runtime/generation_options.h"
+#include "runtime/generation_request.h"
+#include "runtime/generator_impl.h"
+#include "runtime/model_language.h"
+
+namespace kvasir::runtime {
+
+namespace {
+
+// Guesses beyond this are hardly ever right to the end.
+constexpr std::size_t kMostDrafts = 64;
+
+std::size_t quarter_of_memory() noexcept {
+  const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && size > 0 ? static_cast<std::size_t>(pages) / 4 * static_cast<std::size_t>(size)
+                               : std::size_t{2} << 30;
+}
+
+kernels::KvType kv_type_of(const std::string& name, const models::Inventory& inventory) {
+  if (name == "f32") return kernels::KvType::kF32;
+  if (name == "f16") return kernels::KvType::kF16;
+  if (name != "auto") {
+    throw Error(ErrorCode::kInvalidArgument, "unknown kv_type \"" + name + "\"; use auto, f32 or f16");
+  }
+  for (const models::Inventory::Entry& entry : inventory.entries) {
+    if (entry.kind == models::Inventory::Kind::kMatrix && entry.view.dtype == tensor::DType::kF32) {
+      return kernels::KvType::kF32;
+    }
+  }
+  return kernels::KvType::kF16;
+}
+
+class LocalModel final : public Generator::Impl {
+ public:
+  LocalModel(const std::filesystem::path& path, const GeneratorOptions& options, base::Isa isa)
+      : kernels_(kernels::kernels_for(isa)),
+        pool_(options.threads == 0 ? base::usable_cores() : options.threads),
+        language_(load_language(path)),
+        conversation_(language_, path, options.chat_template) {
+    models::Inventory inventory;
+    model_ = models::load_causal_lm(path, {.kernels = kernels_,
+                                           .pool = pool_,
+                                           .precision = models::parse_precision(options.precision),
+                                           .inventory = &inventory});
+    loop_.emplace(*model_, kernels_, pool_,
+                  BatchLoopOptions{.kv_type = kv_type_of(options.kv_type, inventory),
+                                   .cache = {.max_bytes = options.kv_bytes == 0 ? quarter_of_memory()
+                                                                                : options.kv_bytes}});
+  }
+
+  GenerateResult generate(std::string_view prompt, const GenerateOptions& options) const override {
+    text::Encoding encoding =
+        language_.tokenizer.encode(prompt, {.add_special_tokens = options.add_special_tokens});
+    if (encoding.ids.empty()) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the prompt is empty, and the model has no token that begins a text");
+    }
+    return generate_ids(encoding.ids, options);
+  }
+
+  GenerateResult generate_ids(const std::vector<std::int32_t>& prompt_ids,
+                              const GenerateOptions& options) const override {
+    return run(prompt_ids, options, language_.eos_ids);
+  }
+
+  GenerateResult chat(const std::vector<ChatMessage>& messages,
+                      const GenerateOptions& options) const override {
+    GenerateOptions own = options;
+    own.stop.insert(own.stop.end(), conversation_.stop().begin(), conversation_.stop().end());
+    std::vector<std::int32_t> ends = language_.eos_ids;
+    ends.insert(ends.end(), conversation_.eos_ids().begin(), conversation_.eos_ids().end());
+    return run(chat_ids(chat_prompt(messages)), own, std::move(ends));
+  }
+
+  std::string chat_prompt(const std::vector<ChatMessage>& messages) const override {
+    std::vector<text::ChatMessage> own;
+    for (const ChatMessage& message : messages)
+      own.push_back({.role = message.role, .content = message.content});
+    return conversation_.prompt(own);
+  }
+
+  std::size_t count_tokens(std::string_view text) const override {
+    return language_.tokenizer.encode(text, {.add_special_tokens = false}).size();
+  }
+
+  void logits(const std::vector<std::int32_t>& ids, const Consume& consume) const override {
+    const auto request = std::make_shared<LogitsRequest>(ids, model_->vocab_size());
+    loop_->submit(request);
+    request->wait(consume);
+  }
+
+  const std::string& family() const noexcept override { return model_->family(); }
+  std::size_t context_length() const noexcept override { return loop_->max_tokens(); }
+  std::size_t vocab_size() const noexcept override { return model_->vocab_size(); }
+  std::size_t parameters() const noexcept override { return model_->parameters(); }
+  int threads() const noexcept override { return pool_.size(); }
+
+ private:
+  // A template may write the bos itself, or leave it to the tokenizer (Vicuna's); it must not stand there
+  // twice.
+  std::vector<std::int32_t> chat_ids(const std::string& prompt) const {
+    const std::vector<std::int32_t> none = language_.tokenizer.encode("", {.add_special_tokens = true}).ids;
+    const bool adds_bos = !none.empty() && language_.tokenizer.token(none.front()) == language_.bos_token;
+    const bool has_bos = !language_.bos_token.empty() && prompt.starts_with(language_.bos_token);
+    return language_.tokenizer.encode(prompt, {.add_special_tokens = adds_bos && !has_bos}).ids;
+  }
+
+  GenerateResult run(std::vector<std::int32_t> prompt, const GenerateOptions& options,
+                     std::vector<std::int32_t> ends) const {
+    check_options(options);
+    const SamplingOptions sampling = sampling_options(options);
+    check(sampling, model_->vocab_size());
+    const std::size_t context = loop_->max_tokens();
+    if (options.truncate && prompt.size() + options.max_new_tokens > context) {
+      const std::size_t room = context - std::min(options.max_new_tokens, context / 2);
+      if (prompt.size() > room)
+        prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(room));
+    }
+    GenerateOptions own = options;
+    own.prompt_lookup_num_tokens = std::min(own.prompt_lookup_num_tokens, kMostDrafts);
+    if (own.ignore_eos) ends.clear();
+    const std::size_t room = context > prompt.size() ? context - prompt.size() : 0;
+    GenerationRequest::Setting setting{.prompt = std::move(prompt),
+                                       .options = &own,
+                                       .tokenizer = &language_.tokenizer,
+                                       .eos_ids = std::move(ends),
+                                       .max_new_tokens = std::min(own.max_new_tokens, room),
+                                       .vocab_size = model_->vocab_size()};
+    std::shared_ptr<GenerationRequest> request;
+    if (own.num_beams > 1) {
+      // Ids beyond the vocabulary end nothing, and would count as ends that candidates are kept for.
+      std::vector<std::int32_t> known;
+      std::ranges::copy_if(setting.eos_ids, std::back_inserter(known), [&](std::int32_t id) {
+        return id >= 0 && static_cast<std::size_t>(id) < model_->vocab_size();
+      });
+      const BeamOptions beams{.num_beams = own.num_beams,
+                              .max_new_tokens = setting.max_new_tokens,
+                              .length_penalty = own.length_penalty,
+                              .early_stopping = parse_early_stopping(own.early_stopping),
+                              .eos_ids = std::move(known)};
+      request = std::make_shared<BeamRequest>(std::move(setting), sampling, beams);
+    } else {
+      request = std::make_shared<SamplingRequest>(std::move(setting), sampling);
+    }
+    loop_->submit(request);
+    return request->wait();
+  }
+
+  const kernels::Kernels& kernels_;
+  base::ThreadPool pool_;
+  ModelLanguage language_;
+  Conversation conversation_;
+  std::unique_ptr<const models::CausalLm> model_;
+  mutable std::optional<BatchLoop> loop_;  // has a thread that uses what stands above
+};
+
+}  // namespace
+
+std::shared_ptr<const Generator::Impl> load_local_model(const std::filesystem::path& model,
+                                                        const GeneratorOptions& options) {
+  if (options.threads < 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "threads: should be >= 0 (got " + std::to_string(options.threads) + "); 0 means all cores");
+  }
+  return std::make_shared<const LocalModel>(
+      model, options, options.isa.empty() ? base::best_isa() : base::parse_isa(options.isa));
+}
+
+}  // namespace kvasir::runtime
