@@ -42,6 +42,7 @@ inline CLI::Validator names_a_file() {
 // Each adds one command. `app` outlives the call of Program::action.
 void add_ask(CLI::App& app, Program& program);
 void add_generate(CLI::App& app, Program& program);
+void add_chat(CLI::App& app, Program& program);
 void add_eval(CLI::App& app, Program& program);
 void add_tokenize(CLI::App& app, Program& program);
 void add_logits(CLI::App& app, Program& program);

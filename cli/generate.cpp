@@ -1,7 +1,6 @@
 // kvasir generate: text written on by a language model.
 #include <unistd.h>
 
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -75,25 +74,6 @@ void append_json(std::string& out, const GenerateResult& result, bool as_list) {
     append_sequence(out, result, result.sequences[i]);
   }
   out += as_list ? "]\n" : "\n";
-}
-
-// "24 tokens, 31.2 tokens/s; prompt: 11 tokens in 0.04 s", for people only.
-void tell_speed(const GenerateResult& result) {
-  if (::isatty(STDERR_FILENO) != 1) return;
-  std::size_t tokens = 0;
-  for (const GeneratedSequence& sequence : result.sequences) tokens += sequence.ids.size();
-  const double seconds = result.seconds - result.prompt_seconds;
-  std::string line = std::to_string(tokens) + " tokens";
-  char number[64];
-  if (tokens > result.sequences.size() && seconds > 0) {
-    std::snprintf(number, sizeof number, ", %.1f tokens/s",
-                  static_cast<double>(tokens - result.sequences.size()) / seconds);
-    line += number;
-  }
-  std::snprintf(number, sizeof number, " in %.2f s", result.prompt_seconds);
-  line += "; prompt: " + std::to_string(result.prompt_ids.size()) + " tokens" + number;
-  if (result.cached_tokens > 0) line += " (" + std::to_string(result.cached_tokens) + " from memory)";
-  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void write_text(const Generator& generator, const std::string& prompt, GenerateOptions options, Output& out) {

@@ -1,6 +1,10 @@
 #include "generation_options.h"
 
+#include <unistd.h>
+
+#include <cstdio>
 #include <cstdlib>
+#include <limits>
 
 #include "command.h"
 #include "model_location.h"
@@ -125,12 +129,25 @@ void add_generation_options(CLI::App& command, GenerationArguments& arguments) {
       ->group("Model");
 }
 
+void add_chat_template_option(CLI::App& command, GenerationArguments& arguments) {
+  command
+      .add_option(
+          "--chat-template", arguments.chat_template,
+          "How the conversation becomes a prompt: llama-2-chat, vicuna, falcon-instruct, mpt-instruct, "
+          "chatml, bloomz, or a file in Jinja (default: the model's own, else by its name)")
+      ->option_text("NAME|FILE")
+      ->group("Model");
+}
+
 GeneratorOptions generator_options(const GenerationArguments& arguments) {
   const ReaderOptions options = reader_options(arguments.model);
+  const char* key = std::getenv("OPENAI_API_KEY");
   return {.threads = options.threads,
           .isa = options.isa,
           .precision = options.precision,
-          .kv_type = arguments.kv_type};
+          .kv_type = arguments.kv_type,
+          .chat_template = arguments.chat_template,
+          .api_key = key == nullptr ? "" : key};
 }
 
 GenerateOptions generate_options(const GenerationArguments& arguments) {
@@ -147,6 +164,8 @@ GenerateOptions generate_options(const GenerationArguments& arguments) {
 
 std::filesystem::path find_language_model(const std::string& given) {
   const char* name = std::getenv("KVASIR_MODEL");
+  const std::string named = !given.empty() || name == nullptr ? given : std::string(name);
+  if (named.starts_with("openai://") || named.starts_with("openais://")) return named;
   if (given.empty() && (name == nullptr || *name == '\0')) {
     throw UsageError("no language model; name one with --model or KVASIR_MODEL");
   }
@@ -165,6 +184,27 @@ std::string for_terminal(std::string_view text) {
     }
   }
   return out;
+}
+
+void tell_speed(const GenerateResult& result) {
+  if (::isatty(STDERR_FILENO) != 1) return;
+  std::size_t tokens = 0;
+  for (const GeneratedSequence& sequence : result.sequences) tokens += sequence.ids.size();
+  const double seconds = result.seconds - result.prompt_seconds;
+  std::string line = std::to_string(tokens) + " tokens";
+  char number[64];
+  if (tokens > result.sequences.size() && seconds > 0) {
+    std::snprintf(number, sizeof number, ", %.1f tokens/s",
+                  static_cast<double>(tokens - result.sequences.size()) / seconds);
+    line += number;
+  }
+  std::snprintf(number, sizeof number, " in %.2f s", result.prompt_seconds);
+  // A server says nothing of tokens.
+  if (tokens == 0) line = "first word";
+  if (tokens > 0) line += "; prompt: " + std::to_string(result.prompt_ids.size()) + " tokens";
+  line += number;
+  if (result.cached_tokens > 0) line += " (" + std::to_string(result.cached_tokens) + " from memory)";
+  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 }  // namespace kvasir::cli

@@ -32,6 +32,7 @@ Environment:
   KVASIR_MODEL            model folder or id to use when --model is not given
   KVASIR_ISA              instruction set: scalar, avx2, avx512 (default: best)
   HF_HOME, HF_HUB_CACHE   where fetched models are; see kvasir help pull
+  OPENAI_API_KEY          sent to the server of a model openai://HOST:PORT/NAME
   NO_COLOR                if set and not empty: no colour
 
 Exit codes:
@@ -77,6 +78,7 @@ void set_up(CLI::App& app, Program& program) {
   app.require_subcommand(1);
   add_ask(app, program);
   add_generate(app, program);
+  add_chat(app, program);
   add_eval(app, program);
   add_tokenize(app, program);
   add_logits(app, program);

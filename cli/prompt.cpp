@@ -29,13 +29,13 @@ constexpr const char* kHelp =
     ":help    this help\n"
     ":quit    leave\n";
 
-// $XDG_STATE_HOME/kvasir/history; empty if there is no home for it.
-std::filesystem::path history_path() {
+// $XDG_STATE_HOME/kvasir/NAME; empty if there is no home for it.
+std::filesystem::path history_path(const std::string& name) {
   if (const char* state = std::getenv("XDG_STATE_HOME"); state != nullptr && *state == '/') {
-    return std::filesystem::path(state) / "kvasir" / "history";
+    return std::filesystem::path(state) / "kvasir" / name;
   }
   if (const char* home = std::getenv("HOME"); home != nullptr && *home == '/') {
-    return std::filesystem::path(home) / ".local" / "state" / "kvasir" / "history";
+    return std::filesystem::path(home) / ".local" / "state" / "kvasir" / name;
   }
   return {};
 }
@@ -72,10 +72,6 @@ void save_history(const std::filesystem::path& path, const std::vector<std::stri
   }
 }
 
-const char* prompt_text(EditLine*) {
-  return "kvasir> ";
-}
-
 // One byte of standard input: 1, 0 at its end, -1 for an error or when a signal wants the program to stop.
 // (What libedit reads with by default goes on reading after a signal.)
 int read_byte(unsigned char& byte) {
@@ -110,15 +106,23 @@ struct Prompt::Impl {
   EditLine* editor = nullptr;
   History* past = nullptr;
   HistEvent event{};
-  std::filesystem::path path = history_path();
+  std::filesystem::path path;
+  std::string text;        // of the prompt
+  bool continues = false;  // the line goes on from the one before
   std::vector<std::string> lines;
   bool changed = false;
   bool dropped = false;  // Ctrl-C was pressed in the line
 
-  Impl();
+  explicit Impl(const PromptOptions& options);
   ~Impl();
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
+
+  static const char* prompt_text(EditLine* editor) {
+    Impl* impl = nullptr;
+    el_get(editor, EL_CLIENTDATA, &impl);
+    return impl->continues ? "... " : impl->text.c_str();
+  }
 
   // Ctrl-C while a line is edited: the line goes, the program stays.
   static unsigned char drop_line(EditLine* editor, int) {
@@ -137,17 +141,23 @@ struct Prompt::Impl {
   }
 
   void remember(const std::string& question);
+  // One line as it was typed; nullopt: Ctrl-D. Empty also after Ctrl-C, which `dropped` tells.
+  std::optional<std::string> read();
 };
 
-Prompt::Impl::Impl()
-    : editor(el_init("kvasir", stdin, stdout, stderr)), past(history_init()), lines(load_history(path)) {
+Prompt::Impl::Impl(const PromptOptions& options)
+    : editor(el_init("kvasir", stdin, stdout, stderr)),
+      past(history_init()),
+      path(history_path(options.history)),
+      text(options.text),
+      lines(load_history(path)) {
   if (editor == nullptr || past == nullptr) {
     throw Error(ErrorCode::kIo, "the terminal cannot be used for questions; give them with -q");
   }
   history(past, &event, H_SETSIZE, kHistoryLines);
   for (const std::string& line : lines) history(past, &event, H_ENTER, line.c_str());
   el_set(editor, EL_CLIENTDATA, this);
-  el_set(editor, EL_PROMPT, prompt_text);
+  el_set(editor, EL_PROMPT, &Impl::prompt_text);
   el_set(editor, EL_EDITOR, "emacs");
   el_set(editor, EL_HIST, history, past);
   // The wide form, because el_set copies the two names and never frees them.
@@ -173,46 +183,80 @@ void Prompt::Impl::remember(const std::string& question) {
   changed = true;
 }
 
-Prompt::Prompt() : impl_(std::make_unique<Impl>()) {}
+Prompt::Prompt(const PromptOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 
 Prompt::~Prompt() {
   if (impl_->changed && !impl_->path.empty()) save_history(impl_->path, impl_->lines);
 }
 
+namespace {
+
+std::string trimmed(std::string line) {
+  line.erase(0, line.find_first_not_of(" \t\r\n"));
+  line.erase(line.find_last_not_of(" \t\r\n") + 1);
+  return line;
+}
+
+}  // namespace
+
+std::optional<std::string> Prompt::Impl::read() {
+  int length = 0;
+  dropped = false;
+  el_resize(editor);
+  el_set(editor, EL_PREP_TERM, 1);  // before the prompt appears: a Ctrl-C right after it is a key, too
+  const char* typed = el_gets(editor, &length);
+  if (interrupt_flag() && interrupt_signal() == SIGINT) {  // sent by another program
+    clear_interrupt();
+    dropped = true;
+  }
+  check_interrupt();
+  if (dropped) {
+    std::fputs("\n", stdout);
+    std::fflush(stdout);
+    return std::string();
+  }
+  if (typed == nullptr || length <= 0) {
+    std::fputs("\n", stdout);  // the shell's prompt shall begin a line of its own
+    std::fflush(stdout);
+    return std::nullopt;
+  }
+  return trimmed(std::string(typed, static_cast<std::size_t>(length)));
+}
+
+std::optional<std::string> Prompt::read_line() {
+  while (true) {
+    std::string all;
+    for (impl_->continues = false;; impl_->continues = true) {
+      const std::optional<std::string> line = impl_->read();
+      if (!line) return std::nullopt;
+      if (impl_->dropped) {
+        all.clear();
+        break;
+      }
+      const bool goes_on = line->ends_with('\\');
+      all += goes_on ? line->substr(0, line->size() - 1) + '\n' : *line;
+      if (!goes_on) break;
+    }
+    impl_->continues = false;
+    all = trimmed(std::move(all));
+    if (all.empty()) continue;
+    if (all.find('\n') == std::string::npos) impl_->remember(all);
+    return all;
+  }
+}
+
 std::optional<std::string> Prompt::read_question() {
   while (true) {
-    int length = 0;
-    impl_->dropped = false;
-    el_resize(impl_->editor);
-    el_set(impl_->editor, EL_PREP_TERM,
-           1);  // before the prompt appears: a Ctrl-C right after it is a key, too
-    const char* typed = el_gets(impl_->editor, &length);
-    if (interrupt_flag() && interrupt_signal() == SIGINT) {  // sent by another program
-      clear_interrupt();
-      impl_->dropped = true;
-    }
-    check_interrupt();
-    if (impl_->dropped) {
-      std::fputs("\n", stdout);
+    const std::optional<std::string> line = impl_->read();
+    if (!line) return std::nullopt;
+    if (line->empty()) continue;
+    if (*line == ":quit" || *line == ":q") return std::nullopt;
+    if (line->front() == ':') {
+      std::fputs(*line == ":help" ? kHelp : "unknown command; :help lists them\n", stdout);
       std::fflush(stdout);
       continue;
     }
-    if (typed == nullptr || length <= 0) {
-      std::fputs("\n", stdout);  // the shell's prompt shall begin a line of its own
-      std::fflush(stdout);
-      return std::nullopt;
-    }
-    std::string line(typed, static_cast<std::size_t>(length));
-    line.erase(0, line.find_first_not_of(" \t\r\n"));
-    line.erase(line.find_last_not_of(" \t\r\n") + 1);
-    if (line.empty()) continue;
-    if (line == ":quit" || line == ":q") return std::nullopt;
-    if (line.front() == ':') {
-      std::fputs(line == ":help" ? kHelp : "unknown command; :help lists them\n", stdout);
-      std::fflush(stdout);
-      continue;
-    }
-    impl_->remember(line);
+    impl_->remember(*line);
     return line;
   }
 }

@@ -1,4 +1,4 @@
-// Questions typed at a terminal, with line editing and a history that is kept.
+// Lines typed at a terminal, with line editing and a history that is kept.
 #pragma once
 
 #include <memory>
@@ -7,9 +7,14 @@
 
 namespace kvasir::cli {
 
+struct PromptOptions {
+  std::string text = "kvasir> ";
+  std::string history = "history";  // name of the file in the user's state folder
+};
+
 class Prompt {
  public:
-  Prompt();
+  explicit Prompt(const PromptOptions& options = {});
   ~Prompt();  // writes the history
   Prompt(const Prompt&) = delete;
   Prompt& operator=(const Prompt&) = delete;
@@ -17,6 +22,9 @@ class Prompt {
   // The next question, without white space at its edges. Commands (":help") are carried out here. Ctrl-C
   // drops the line. nullopt: Ctrl-D or :quit.
   std::optional<std::string> read_question();
+  // The next line that is not blank, commands included, without white space at its edges. A line that ends
+  // with a backslash goes on in the next one. Ctrl-C drops it. nullopt: Ctrl-D.
+  std::optional<std::string> read_line();
 
  private:
   struct Impl;
