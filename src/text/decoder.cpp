@@ -9,6 +9,7 @@
 #include "base/utf8.h"
 #include "kvasir/error.h"
 #include "text/byte_level.h"
+#include "text/decoder_stages.h"
 #include "text/pattern.h"
 
 namespace kvasir::text {
@@ -47,31 +48,45 @@ void clean_up_token(std::string& token) {
 
 using Tokens = std::vector<std::string>;
 
-class JoinDecoder : public Decoder {
+// A decoder that makes something of each token by itself.
+class EachDecoder : public Decoder {
  public:
-  Tokens decode_chain(Tokens tokens) const override {
-    for (std::size_t i = 1; i < tokens.size(); ++i) tokens[i].insert(0, 1, ' ');
+  Tokens decode_chain(Tokens tokens) const final {
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = decode_one(std::move(tokens[i]), i);
     return tokens;
   }
-};
-
-class WordPieceDecoder : public Decoder {
- public:
-  WordPieceDecoder(std::string prefix, bool cleanup) : prefix_(std::move(prefix)), cleanup_(cleanup) {}
-
-  Tokens decode_chain(Tokens tokens) const override {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      if (i > 0 && tokens[i].starts_with(prefix_)) {
-        tokens[i].erase(0, prefix_.size());
-      } else if (i > 0) {
-        tokens[i].insert(0, 1, ' ');
-      }
-      if (cleanup_) clean_up_token(tokens[i]);  // by itself, as the reference: what spans two of them stays
-    }
-    return tokens;
+  std::unique_ptr<TokenStage> stage(NextStage next) const final {
+    return make_each_stage(
+        [this](std::string token, std::size_t index) { return decode_one(std::move(token), index); },
+        std::move(next));
   }
 
  private:
+  virtual std::string decode_one(std::string token, std::size_t index) const = 0;
+};
+
+class JoinDecoder : public EachDecoder {
+  std::string decode_one(std::string token, std::size_t index) const override {
+    if (index > 0) token.insert(0, 1, ' ');
+    return token;
+  }
+};
+
+class WordPieceDecoder : public EachDecoder {
+ public:
+  WordPieceDecoder(std::string prefix, bool cleanup) : prefix_(std::move(prefix)), cleanup_(cleanup) {}
+
+ private:
+  std::string decode_one(std::string token, std::size_t index) const override {
+    if (index > 0 && token.starts_with(prefix_)) {
+      token.erase(0, prefix_.size());
+    } else if (index > 0) {
+      token.insert(0, 1, ' ');
+    }
+    if (cleanup_) clean_up_token(token);  // by itself, as the reference: what spans two of them stays
+    return token;
+  }
+
   std::string prefix_;
   bool cleanup_;
 };
@@ -87,6 +102,9 @@ class BpeDecoder : public Decoder {
     }
     return tokens;
   }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_word_suffix_stage(suffix_, std::move(next));
+  }
 
  private:
   std::string suffix_;
@@ -96,11 +114,17 @@ class ByteLevelDecoder : public Decoder {
  public:
   Tokens decode_chain(Tokens tokens) const override {
     std::string bytes;
-    for (const std::string& token : tokens) {
-      const auto own = byte_level::bytes_of(token);
-      bytes += own ? *own : token;  // an added token need not consist of bytes' characters
-    }
+    for (std::string& token : tokens) bytes += bytes_of(std::move(token));
     return {base::replace_invalid_utf8(bytes)};
+  }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_bytes_stage(bytes_of, std::move(next));
+  }
+
+ private:
+  static std::string bytes_of(std::string token) {
+    auto own = byte_level::bytes_of(token);
+    return own ? std::move(*own) : token;  // an added token need not consist of bytes' characters
   }
 };
 
@@ -130,6 +154,9 @@ class ByteFallbackDecoder : public Decoder {
     finish_run();
     return out;
   }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_byte_runs_stage(byte_of, std::move(next));
+  }
 
  private:
   static std::optional<char> byte_of(std::string_view token) {
@@ -148,44 +175,44 @@ class FuseDecoder : public Decoder {
     for (const std::string& token : tokens) text += token;
     return {std::move(text)};
   }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_fuse_stage(std::move(next));
+  }
 };
 
 // "▁" becomes a space, but none in the first token if one was put before the text.
-class MetaspaceDecoder : public Decoder {
+class MetaspaceDecoder : public EachDecoder {
  public:
   MetaspaceDecoder(std::string replacement, bool prepends)
       : replacement_(std::move(replacement)), prepends_(prepends) {}
-  Tokens decode_chain(Tokens tokens) const override {
-    for (std::size_t i = 0; i < tokens.size(); ++i) {
-      const Replacement replacement{replacement_, i == 0 && prepends_ ? "" : " "};
-      replace_all(tokens[i], {&replacement, 1});
-    }
-    return tokens;
-  }
 
  private:
+  std::string decode_one(std::string token, std::size_t index) const override {
+    const Replacement replacement{replacement_, index == 0 && prepends_ ? "" : " "};
+    replace_all(token, {&replacement, 1});
+    return token;
+  }
+
   std::string replacement_;
   bool prepends_;
 };
 
-class ReplaceDecoder : public Decoder {
+class ReplaceDecoder : public EachDecoder {
  public:
   ReplaceDecoder(std::unique_ptr<Pattern> pattern, std::string content)
       : pattern_(std::move(pattern)), content_(std::move(content)) {}
-  Tokens decode_chain(Tokens tokens) const override {
-    for (std::string& token : tokens) {
-      std::vector<Part> parts;
-      pattern_->find(token, {0, token.size()}, parts);
-      std::string out;
-      for (const auto& [piece, match] : parts) {
-        out += match ? content_ : token.substr(piece.begin, piece.end - piece.begin);
-      }
-      token = std::move(out);
-    }
-    return tokens;
-  }
 
  private:
+  std::string decode_one(std::string token, std::size_t) const override {
+    std::vector<Part> parts;
+    pattern_->find(token, {0, token.size()}, parts);
+    std::string out;
+    for (const auto& [piece, match] : parts) {
+      out += match ? content_ : token.substr(piece.begin, piece.end - piece.begin);
+    }
+    return out;
+  }
+
   std::unique_ptr<Pattern> pattern_;
   std::string content_;
 };
@@ -196,6 +223,10 @@ class SequenceDecoder : public Decoder {
   Tokens decode_chain(Tokens tokens) const override {
     for (const auto& part : parts_) tokens = part->decode_chain(std::move(tokens));
     return tokens;
+  }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) next = (*part)->stage(std::move(next));
+    return next;
   }
 
  private:
@@ -221,6 +252,9 @@ class StripDecoder : public Decoder {
     }
     return tokens;
   }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_strip_stage({.content = content_, .start = start_, .stop = stop_}, std::move(next));
+  }
 
  private:
   std::string content_;
@@ -236,18 +270,31 @@ class CtcDecoder : public Decoder {
     tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
     Tokens out;
     for (std::string& token : tokens) {
-      const Replacement pad{pad_, ""}, delimiter{delimiter_, " "};
-      replace_all(token, {&pad, 1});
-      if (cleanup_) {
-        clean_up_token(token);
-        replace_all(token, {&delimiter, 1});
-      }
-      if (!token.empty()) out.push_back(std::move(token));
+      if (auto text = decode_one(std::move(token))) out.push_back(std::move(*text));
     }
     return out;
   }
+  std::unique_ptr<TokenStage> stage(NextStage next) const override {
+    return make_each_stage(
+        [this, last = std::optional<std::string>()](std::string token, std::size_t) mutable {
+          if (token == last) return std::optional<std::string>();
+          last = token;
+          return decode_one(std::move(token));
+        },
+        std::move(next));
+  }
 
  private:
+  std::optional<std::string> decode_one(std::string token) const {
+    const Replacement pad{pad_, ""}, delimiter{delimiter_, " "};
+    replace_all(token, {&pad, 1});
+    if (cleanup_) {
+      clean_up_token(token);
+      replace_all(token, {&delimiter, 1});
+    }
+    return token.empty() ? std::nullopt : std::optional(std::move(token));
+  }
+
   std::string pad_, delimiter_;
   bool cleanup_;
 };
@@ -318,6 +365,17 @@ std::string clean_up_spaces(std::string text) {
   replace_all(text, kPunctuation);
   replace_all(text, kContractions);
   return text;
+}
+
+std::unique_ptr<TokenStage> make_clean_up_stage(std::unique_ptr<TokenStage> next) {
+  const auto add = [&](std::span<const Replacement> replacements) {
+    for (auto one = replacements.rbegin(); one != replacements.rend(); ++one) {
+      next = make_replace_stage(std::string(one->from), std::string(one->to), std::move(next));
+    }
+  };
+  add(kContractions);
+  add(kPunctuation);
+  return next;
 }
 
 }  // namespace kvasir::text

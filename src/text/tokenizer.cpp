@@ -193,14 +193,23 @@ std::size_t Tokenizer::pair_template_tokens() const noexcept {
 std::string Tokenizer::decode(std::span<const std::int32_t> ids, const DecodeOptions& options) const {
   std::vector<std::string> tokens;
   for (const std::int32_t id : ids) {
-    const AddedToken* added = impl_->parts.added_tokens.token(id);
-    if (added == nullptr && !impl_->parts.model->vocabulary().contains(id)) continue;
-    const std::string_view content = token(id);
-    if (options.skip_special_tokens && impl_->parts.added_tokens.is_special(content)) continue;
-    tokens.emplace_back(content);
+    if (const auto content = decoded_token(id, options)) tokens.emplace_back(*content);
   }
   std::string text = impl_->parts.decoder->decode(std::move(tokens));
   return options.clean_up_tokenization_spaces ? clean_up_spaces(std::move(text)) : text;
+}
+
+std::optional<std::string_view> Tokenizer::decoded_token(std::int32_t id,
+                                                         const DecodeOptions& options) const {
+  const AddedToken* added = impl_->parts.added_tokens.token(id);
+  if (added == nullptr && !impl_->parts.model->vocabulary().contains(id)) return std::nullopt;
+  const std::string_view content = token(id);
+  if (options.skip_special_tokens && impl_->parts.added_tokens.is_special(content)) return std::nullopt;
+  return content;
+}
+
+const Decoder& Tokenizer::decoder() const noexcept {
+  return *impl_->parts.decoder;
 }
 
 std::string_view Tokenizer::token(std::int32_t id) const {

@@ -21,6 +21,8 @@
 
 namespace kvasir::text {
 
+class Decoder;
+
 // Special tokens that the question-answering code needs to know by role.
 struct SpecialIds {
   std::optional<std::int32_t> cls, sep, pad, unk, mask;
@@ -62,6 +64,9 @@ class Tokenizer {
     bool clean_up_tokenization_spaces = false;
   };
   std::string decode(std::span<const std::int32_t> ids, const DecodeOptions& options) const;
+  // The token that decode() makes text of; none for an id that it skips.
+  std::optional<std::string_view> decoded_token(std::int32_t id, const DecodeOptions& options) const;
+  const Decoder& decoder() const noexcept;
 
   std::string_view token(std::int32_t id) const;  // "" for an id that does not exist
   std::optional<std::int32_t> token_id(std::string_view token) const;
