@@ -7,18 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "base/mapped_file.h"
+#include "formats/checkpoint_tensor.h"
 #include "formats/safetensors.h"
 #include "formats/torch_file.h"
-#include "tensor/view.h"
 
 namespace kvasir::formats {
-
-struct CheckpointTensor {
-  tensor::TensorView view;
-  std::string file;                          // where it lies, for errors
-  const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
-};
 
 class Checkpoint {
  public:
