@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "kernels/bf16.h"
+#include "kernels/blocks.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -20,6 +21,8 @@ constexpr std::size_t kBlockBytes = std::size_t{256} * 1024;
 constexpr std::size_t kMinBlockRows = 48;  // below, panels are fetched again too often
 // Multiply-adds that are worth a task: about 10 µs, against well under 1 µs to claim one.
 constexpr std::size_t kTaskMultiplyAdds = 500'000;
+// That take as long as reading a byte of weights from memory: 50 GMAC/s against 20 GB/s a core.
+constexpr std::size_t kMultiplyAddsPerByte = 2;
 constexpr std::size_t kTasksPerThread = 8;  // enough that a slowed core costs at most 1/8 of the time
 constexpr std::size_t kPair = 2;  // panels that the AVX-512 tile takes at once: chunks are whole pairs
 
@@ -36,6 +39,7 @@ struct Shape {
   std::size_t m, k, panels;
   std::size_t row_bytes;  // of A
   std::size_t speed;      // of its multiply-adds, in those of fp32
+  std::size_t weight_bytes = 0;
 };
 
 Grid choose_grid(const Shape& shape, std::size_t threads) {
@@ -43,7 +47,8 @@ Grid choose_grid(const Shape& shape, std::size_t threads) {
   const std::size_t pairs = divide_up(shape.panels, kPair);
   Grid grid{.row_blocks = divide_up(shape.m, rows), .pairs = pairs, .chunk_pairs = pairs};
   if (threads == 1) return grid;
-  const std::size_t work = shape.m * shape.k * pairs * kPair * kPanelColumns / shape.speed;
+  const std::size_t work = std::max(shape.m * shape.k * pairs * kPair * kPanelColumns / shape.speed,
+                                    shape.weight_bytes * kMultiplyAddsPerByte);
   const std::size_t tasks = std::clamp<std::size_t>(work / kTaskMultiplyAdds, 1, threads * kTasksPerThread);
   const std::size_t largest = std::clamp<std::size_t>(grid.row_blocks * pairs / tasks, 1, pairs);
   // Of the chunk sizes from there down to half of it, the one that keeps all threads busy to the end.
@@ -108,6 +113,20 @@ void gemm(const Int8Kernels& kernels, base::ThreadPool& pool, const Int8GemmCall
   if (call.m == 0) return;
   run(kernels, pool, call,
       {.m = call.m, .k = call.b->k, .panels = call.b->panels(), .row_bytes = call.a.stride, .speed = 4});
+}
+
+void gemm(const BlockKernels& kernels, base::ThreadPool& pool, const BlockGemmCall& call) {
+  assert(call.a.data != nullptr && call.b != nullptr && call.c != nullptr);
+  assert(call.a.stride >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
+  assert(call.c_block % kPanelColumns == 0);
+  if (call.m == 0) return;
+  run(kernels, pool, call,
+      {.m = call.m,
+       .k = call.b->k,
+       .panels = call.b->panels(),
+       .row_bytes = call.a.stride,
+       .speed = 3,
+       .weight_bytes = call.b->bytes()});
 }
 
 }  // namespace kvasir::kernels

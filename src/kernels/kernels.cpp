@@ -80,6 +80,15 @@ const Int8Kernels& int8_kernels_for(base::Isa isa) {
   return isa_int8_kernels(isa).table;
 }
 
+const BlockKernels& block_kernels_for(base::Isa isa) {
+  check_available(isa);
+#if defined(__x86_64__)
+  if (isa == base::Isa::kAvx512 && has_vnni()) return avx512vnni_block_kernels();
+  if (isa != base::Isa::kScalar) return avx2_block_kernels();
+#endif
+  return scalar_block_kernels();
+}
+
 bool has_vnni() noexcept {
 #if defined(__x86_64__)
   return base::best_isa() == base::Isa::kAvx512 && __builtin_cpu_supports("avx512vnni");

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/bf16.h"
+#include "kernels/blocks.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -28,11 +29,14 @@ struct IsaBf16Kernels {
 const IsaKernels& scalar_kernels() noexcept;
 const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
+const BlockKernels& scalar_block_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaKernels& avx2_kernels() noexcept;
 const IsaKernels& avx512_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
+const BlockKernels& avx2_block_kernels() noexcept;
+const BlockKernels& avx512vnni_block_kernels() noexcept;
 const IsaBf16Kernels& avx512bf16_kernels() noexcept;
 #endif
 

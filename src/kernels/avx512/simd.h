@@ -68,6 +68,10 @@ struct Avx512 {
     const Ints positive = _mm512_max_epi32(x, _mm512_setzero_si512());
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtusepi32_epi8(positive));
   }
+  // The same as signed bytes.
+  static void store_signed_bytes(std::int8_t* p, Ints x) noexcept {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(x));
+  }
   static float min(Vec x) noexcept { return _mm512_reduce_min_ps(x); }
   // To the nearest half, ties to even.
   static void store_half(void* p, Vec x) noexcept {

@@ -1,0 +1,106 @@
+// Products of blocks with vpdpbusd.
+#include "kernels/vector/blocks.h"
+
+#include "kernels/avx512/simd.h"
+#include "kernels/tables.h"
+
+namespace kvasir::kernels {
+namespace {
+
+struct Bytes : Avx512 {
+  static Ints load_bytes(const std::uint8_t* p) noexcept { return _mm512_load_si512(p); }
+  static Ints words(int x) noexcept { return _mm512_set1_epi32(x); }
+  static Ints both(Ints a, Ints b) noexcept { return _mm512_and_si512(a, b); }
+  static Ints either(Ints a, Ints b) noexcept { return _mm512_or_si512(a, b); }
+  // All bytes, cut to the bits of `mask`.
+  static Ints low_bits(Ints x, int mask) noexcept {
+    return _mm512_and_si512(x, _mm512_set1_epi8(static_cast<char>(mask)));
+  }
+  template <std::size_t kHigh>
+  static Ints nibble(Ints x) noexcept {
+    return low_bits(kHigh == 0 ? x : _mm512_srli_epi16(x, 4), 15);
+  }
+  // Shifts to the right by a number that is known at run time.
+  using Count = __m128i;
+  static Count count(std::size_t bits) noexcept { return _mm_cvtsi32_si128(static_cast<int>(bits)); }
+  static Ints shift(Ints x, Count bits) noexcept { return _mm512_srl_epi32(x, bits); }
+  static Ints shift_words(Ints x, int bits) noexcept { return _mm512_srl_epi32(x, _mm_cvtsi32_si128(bits)); }
+  template <int kBits>
+  static Ints shift_words_left(Ints x) noexcept {
+    return _mm512_slli_epi32(x, kBits);
+  }
+  static Ints signed_byte(Ints x, std::size_t i) noexcept {
+    return _mm512_srai_epi32(_mm512_sll_epi32(x, count(24 - 8 * i)), 24);
+  }
+  // The binary16 numbers in the halves of words.
+  static Vec low_halves(Ints x) noexcept { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+  static Vec high_halves(Ints x) noexcept { return low_halves(_mm512_srli_epi32(x, 16)); }
+};
+
+template <class B, class Type>
+struct VnniTile {
+  static constexpr std::size_t kTileRows = 12;  // 24 sums of two panels, two vectors of weights, constants
+  static constexpr std::size_t kPanels = 2;
+
+  template <std::size_t R, std::size_t P>
+  static void sum(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
+                  float* out) noexcept {
+    RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
+    const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
+    const std::size_t head_stride = call.a.block_stride, blocks = call.b->blocks();
+    const std::uint8_t* words[P];
+    const std::uint16_t* halves[P];
+    unroll<P>([&](auto p) {
+      words[p] = call.b->panel(place.panel + p);
+      halves[p] = call.b->half_panel(place.panel + p);
+    });
+    unroll<R>(
+        [&](auto r) { unroll<P>([&](auto p) { B::store(out + (r * P + p) * kPanelColumns, B::zero()); }); });
+    for (std::size_t block = 0; block < blocks; ++block) {
+      for (std::size_t t = 0; t < Type::kScales; ++t) {
+        const Type type(t);
+        __m512i sums[R][P];
+        start<R, P>(heads, head_stride, t, sums);
+        unroll<Type::kGroups>([&](auto g) {
+          __m512i weights[P];
+          unroll<P>([&](auto p) { weights[p] = type.template group<g>(words[p]); });
+          unroll<R>([&](auto r) {
+            const __m512i x = B::broadcast_word(rows.at(r) + g * kInt8Group);
+            unroll<P>([&](auto p) { sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], weights[p], x); });
+          });
+        });
+        const BlockScales<B, Type, P> scales(type, words, halves);
+        unroll<R>([&](auto r) { scales.add(sums[r], heads[r * head_stride], out + r * P * kPanelColumns); });
+        rows.advance(Type::kGroups * kInt8Group);
+        if (Type::kGroups == 8 || t % 2 == 1) ++heads;
+      }
+      unroll<P>([&](auto p) {
+        words[p] += layout.words * kWordBytes;
+        if (layout.has_half) halves[p] += kPanelColumns;
+      });
+    }
+  }
+
+  // The offsets of the weights, times what they will be multiplied with.
+  template <std::size_t R, std::size_t P>
+  static void start(const RowBlock* heads, std::size_t stride, std::size_t t,
+                    __m512i (&sums)[R][P]) noexcept {
+    const __m512i factors = offset_factors<B, Type>(t);
+    unroll<R>([&](auto r) {
+      const __m512i first = Type::kOffset == 0
+                                ? _mm512_setzero_si512()
+                                : _mm512_madd_epi16(B::broadcast_word(heads[r * stride].halves), factors);
+      unroll<P>([&](auto p) { sums[r][p] = first; });
+    });
+  }
+};
+
+}  // namespace
+
+const BlockKernels& avx512vnni_block_kernels() noexcept {
+  static constexpr BlockKernels kKernels = {.quantize = BlockRounding<Avx512>::quantize,
+                                            .gemm_block = block_gemm<Bytes, VnniTile>};
+  return kKernels;
+}
+
+}  // namespace kvasir::kernels

@@ -1,0 +1,71 @@
+// What a product that reads its weights once is measured against.
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+#include "kernels/blocks.h"
+#include "tensor/buffer.h"
+
+namespace kvasir::kernels {
+
+namespace {
+
+// Whatever the caches hold of it from the last run is little.
+constexpr std::size_t kThreadBytes = std::size_t{256} << 20U;
+constexpr std::size_t kChunk = std::size_t{4} << 20U;  // between two looks at the clock
+constexpr int kRuns = 2;                               // end to end
+
+using Four [[gnu::vector_size(16)]] = std::uint32_t;
+
+std::uint32_t read(const std::uint8_t* p, std::size_t bytes) noexcept {
+  const auto* words = reinterpret_cast<const Four*>(p);
+  Four sums[4] = {};
+  for (std::size_t i = 0; i < bytes / sizeof(Four); i += 4) {
+    for (std::size_t c = 0; c < 4; ++c) sums[c] |= words[i + c];
+  }
+  const Four all = (sums[0] | sums[1]) | (sums[2] | sums[3]);
+  return all[0] | all[1] | all[2] | all[3];
+}
+
+}  // namespace
+
+double measure_bandwidth(int threads) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::size_t kWindow = 8;  // chunks over which a rate is taken: caches do not hold so much ahead
+  const auto count = static_cast<std::size_t>(threads);
+  std::vector<tensor::Buffer<std::uint8_t>> buffers;
+  for (std::size_t t = 0; t < count; ++t) {
+    buffers.emplace_back(kThreadBytes);
+    std::fill_n(buffers[t].data(), kThreadBytes, std::uint8_t{1});
+  }
+  std::vector<double> best(count, 0.0);
+  std::atomic<std::size_t> ready{0};
+  std::atomic<std::uint32_t> used{0};
+  const auto measure = [&](std::size_t t) {
+    ready.fetch_add(1);
+    while (ready.load() < count) std::this_thread::yield();
+    std::vector<Clock::time_point> at{Clock::now()};
+    for (int run = 0; run < kRuns; ++run) {
+      for (std::size_t i = 0; i < kThreadBytes; i += kChunk) {
+        used.fetch_or(read(buffers[t].data() + i, kChunk));
+        at.push_back(Clock::now());
+      }
+    }
+    for (std::size_t i = kWindow; i < at.size(); ++i) {
+      const double seconds = std::chrono::duration<double>(at[i] - at[i - kWindow]).count();
+      best[t] = std::max(best[t], static_cast<double>(kWindow * kChunk) / seconds);
+    }
+  };
+  std::vector<std::jthread> others;
+  for (std::size_t t = 1; t < count; ++t) others.emplace_back(measure, t);
+  measure(0);
+  others.clear();  // joins
+  double sum = 0;
+  for (const double rate : best) sum += rate;
+  return sum;
+}
+
+}  // namespace kvasir::kernels
