@@ -109,6 +109,21 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
   return all;
 }
 
+// The same as signed bytes with a scale for each 32.
+kernels::BlockRows quantize_blocks(const kernels::QuantizeCall& call, ForwardContext& context) {
+  std::byte* memory = context.workspace.bytes(kRounded, kernels::block_rows_bytes(call.rows, call.columns));
+  const kernels::BlockRows all = kernels::block_rows(memory, call.rows, call.columns);
+  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    context.blocks.quantize(
+        {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
+        {.data = all.data + begin * all.stride,
+         .blocks = all.blocks + begin * all.block_stride,
+         .stride = all.stride,
+         .block_stride = all.block_stride});
+  });
+  return all;
+}
+
 // A product with all that does not depend on its precision.
 template <class GemmCall>
 GemmCall with_output(GemmCall gemm, const Linear& linear, const LinearCall& call) {
@@ -138,6 +153,17 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
     const kernels::Bf16GemmCall gemm{
         .a = round_to_bf16(x, context), .lda = kernels::bf16_stride(in), .b = bf16};
     kernels::gemm(*context.bf16, context.pool, with_output(gemm, linear, call));
+  } else if (const auto* blocks = std::get_if<Linear::Blocks>(&linear.weight)) {
+    const kernels::BlockRows rows = quantize_blocks(x, context);
+    std::size_t column = 0;
+    for (const kernels::BlockMatrix& part : blocks->parts) {
+      kernels::BlockGemmCall gemm = with_output(kernels::BlockGemmCall{.a = rows, .b = &part}, linear, call);
+      gemm.c += column;
+      if (gemm.bias != nullptr) gemm.bias += column;
+      if (gemm.residual != nullptr) gemm.residual += column;
+      kernels::gemm(context.blocks, context.pool, gemm);
+      column += part.n;
+    }
   } else {
     const kernels::Int8GemmCall gemm{.a = quantize(x, context),
                                      .b = std::get_if<kernels::Int8Matrix>(&linear.weight)};
@@ -162,6 +188,7 @@ void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBo
                        .workspace = worker.workspace,
                        .workers = {},
                        .int8 = context.int8,
+                       .blocks = context.blocks,
                        .bf16 = context.bf16};
     try {
       body(own, {.begin = blocks.rows * block / count, .end = blocks.rows * (block + 1) / count});

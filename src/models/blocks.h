@@ -7,7 +7,9 @@
 #include <functional>
 #include <span>
 #include <variant>
+#include <vector>
 
+#include "kernels/blocks.h"
 #include "models/qa_model.h"
 #include "tensor/view.h"
 
@@ -16,8 +18,14 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  std::variant<kernels::PackedMatrix, kernels::Bf16Matrix, kernels::Int8Matrix> weight;  // [out, in]
-  tensor::Buffer<float> bias;                                                            // [out]
+  // Weights of GGUF as they are stored. Matrices that were fused may be of different types, so there are
+  // several, whose outputs lie side by side.
+  struct Blocks {
+    std::vector<kernels::BlockMatrix> parts;
+    std::size_t n = 0, k = 0;
+  };
+  std::variant<kernels::PackedMatrix, kernels::Bf16Matrix, kernels::Int8Matrix, Blocks> weight;  // [out, in]
+  tensor::Buffer<float> bias;                                                                    // [out]
 
   bool is_fp32() const noexcept { return std::holds_alternative<kernels::PackedMatrix>(weight); }
   bool is_int8() const noexcept { return std::holds_alternative<kernels::Int8Matrix>(weight); }

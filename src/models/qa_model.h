@@ -11,6 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/bf16.h"
+#include "kernels/blocks.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
@@ -46,6 +47,7 @@ struct ForwardContext {
   tensor::Workspace& workspace;
   std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
   const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(kernels.isa);
+  const kernels::BlockKernels& blocks = kernels::block_kernels_for(kernels.isa);
   const kernels::Bf16Kernels* bf16 = kernels::bf16_kernels_for(kernels.isa);  // null: the processor has none
   LinearObserver* observer = nullptr;  // called on the calling thread, if no row blocks run on workers
 };

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kvasir/error.h"
+#include "tensor/blocks.h"
 
 namespace kvasir::models {
 
@@ -21,9 +22,11 @@ constexpr const char* kScaleSuffix = "_scale";  // behind the name of a weight t
 // Heads have fewer outputs: in bf16 or int8 they would gain nothing, and show their errors first.
 constexpr std::size_t kMinRoundedRows = 16;
 
+// Or blocks of GGUF, which stand for floats.
 bool is_float(tensor::DType dtype) {
   using tensor::DType;
-  return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16 || dtype == DType::kF64;
+  return tensor::dtype_block(dtype) > 1 || dtype == DType::kF32 || dtype == DType::kF16 ||
+         dtype == DType::kBF16 || dtype == DType::kF64;
 }
 
 std::string shape_of(Dims dims) {
@@ -105,6 +108,11 @@ std::size_t WeightLoader::Stack::rows() const noexcept {
 
 bool WeightLoader::Stack::are_bytes() const noexcept {
   return std::ranges::find(parts, nullptr, &Part::scales) == parts.end();
+}
+
+bool WeightLoader::Stack::are_blocks() const noexcept {
+  return std::ranges::all_of(
+      parts, [](const Part& part) { return kernels::is_block_product(part.tensor->view.dtype); });
 }
 
 namespace {
@@ -210,7 +218,10 @@ void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear,
   Stack stack = stack_of(parts, kWeight, columns.size);
   const std::size_t rows = stack.rows();
   const Precision precision = precision_of(stack);
-  if (precision == Precision::kInt8) {
+  if (bias == Bias::kYes) linear.bias = add_vectors(parts, kBias);
+  if (precision_ == Precision::kAuto && stack.are_blocks()) {
+    add_blocks(std::move(stack), linear);
+  } else if (precision == Precision::kInt8) {
     auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, columns.size));
     add_jobs(std::move(stack), {.int8 = &int8});
   } else if (precision == Precision::kBf16) {
@@ -220,7 +231,19 @@ void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear,
     auto& fp32 = linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, columns.size));
     add_jobs(std::move(stack), {.packed = &fp32});
   }
-  if (bias == Bias::kYes) linear.bias = add_vectors(parts, kBias);
+}
+
+void WeightLoader::add_blocks(Stack stack, Linear& linear) {
+  auto& blocks = linear.weight.emplace<Linear::Blocks>();
+  blocks.n = stack.rows();
+  blocks.k = stack.columns;
+  blocks.parts.reserve(stack.parts.size());  // jobs point to them
+  for (Part& part : stack.parts) {
+    blocks.parts.push_back(kernels::allocate_blocks(part.tensor->view.dtype, part.rows, stack.columns));
+    Stack own{.parts = {}, .columns = stack.columns};
+    own.parts.push_back(std::move(part));
+    add_jobs(std::move(own), {.blocks = &blocks.parts.back()});
+  }
 }
 
 tensor::Buffer<float> WeightLoader::add_vectors(std::span<const LinearPart> parts, const char* suffix) {
@@ -272,7 +295,10 @@ void WeightLoader::run_job(Job& job, const Scratch& scratch) const noexcept {
   const bool as_bytes = job.target.int8 != nullptr && stack.are_bytes();
   for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
     const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
-    if (!(as_bytes ? take_bytes(job, group, scratch) : take_floats(job, group, scratch))) return;
+    const bool taken = job.target.blocks != nullptr ? take_blocks(job, group, scratch)
+                       : as_bytes                   ? take_bytes(job, group, scratch)
+                                                    : take_floats(job, group, scratch);
+    if (!taken) return;
   }
   release(stack, job.rows);
 }
@@ -311,6 +337,30 @@ void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const B
     if (begin < end) body(part, kernels::RowRange{.begin = begin - first, .end = end - first});
     first += part.rows;
   }
+}
+
+// Rows of blocks, which stay blocks.
+bool WeightLoader::take_blocks(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
+  const Stack& stack = stacks_[job.stack];
+  const Part& part = stack.parts.front();
+  const tensor::TensorView& view = part.tensor->view;
+  const std::size_t row_bytes = tensor::dtype_bytes(view.dtype, stack.columns);
+  const std::byte* from = view.data + rows.begin * row_bytes;
+  if (!part.order.empty()) {  // fewer bytes than the floats that the scratch memory is for
+    auto* gathered = reinterpret_cast<std::byte*>(scratch.floats);
+    for (std::size_t row = rows.begin; row < rows.end; ++row) {
+      std::copy_n(view.data + part.order[row] * row_bytes, row_bytes,
+                  gathered + (row - rows.begin) * row_bytes);
+    }
+    from = gathered;
+  }
+  if (!tensor::are_finite(view.dtype, from, (rows.end - rows.begin) * stack.columns)) {
+    job.fault = Fault::kNotFinite;
+    job.culprit = part.tensor;
+    return false;
+  }
+  kernels::pack_block_rows(from, rows, *job.target.blocks);
+  return true;
 }
 
 // Rows that are stored as bytes.

@@ -145,12 +145,14 @@ class WeightLoader {
 
     std::size_t rows() const noexcept;
     bool are_bytes() const noexcept;
+    bool are_blocks() const noexcept;  // that there are products for
   };
   // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
   struct Target {
     kernels::PackedMatrix* packed = nullptr;
     kernels::Bf16Matrix* bf16 = nullptr;
     kernels::Int8Matrix* int8 = nullptr;
+    kernels::BlockMatrix* blocks = nullptr;
     float* copy = nullptr;
   };
   enum class Fault { kNone, kNotFinite, kPairRule };
@@ -172,11 +174,13 @@ class WeightLoader {
   Stack stack_of(std::span<const LinearPart> parts, const char* suffix, std::size_t columns);
   // What a Linear of these weights is computed in: never kAuto.
   Precision precision_of(const Stack& stack) const noexcept;
+  void add_blocks(Stack stack, Linear& linear);
   void add_linear(std::span<const LinearPart> parts, Linear& linear, const Dim& columns, Bias bias);
   // One vector of the parts' vectors NAME + suffix, one after the other.
   tensor::Buffer<float> add_vectors(std::span<const LinearPart> parts, const char* suffix);
   void run_job(Job& job, const Scratch& scratch) const noexcept;
   bool take_floats(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
+  bool take_blocks(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   bool take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   const float* floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept;
   const StoredTensor* culprit(const Stack& stack, kernels::RowRange rows, const float* values) const noexcept;

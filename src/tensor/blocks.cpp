@@ -1,6 +1,7 @@
 #include "tensor/blocks.h"
 
 #include <cassert>
+#include <cstddef>
 #include <cstring>
 
 namespace kvasir::tensor {
@@ -110,6 +111,47 @@ void read_all(const std::byte* blocks, std::size_t block_elements, std::span<flo
 }
 
 }  // namespace
+
+namespace {
+
+// Where the binary16 scales of a block begin, and how many there are, side by side.
+struct Scales {
+  std::size_t at, count;
+};
+Scales scales_of(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {.at = 0, .count = 2};
+    case DType::kQ2_K:
+      return {.at = offsetof(BlockQ2_K, d), .count = 2};
+    case DType::kQ3_K:
+      return {.at = offsetof(BlockQ3_K, d), .count = 1};
+    case DType::kQ6_K:
+      return {.at = offsetof(BlockQ6_K, d), .count = 1};
+    default:
+      return {.at = 0, .count = 1};
+  }
+}
+
+}  // namespace
+
+bool are_finite(DType dtype, const std::byte* blocks, std::size_t elements) noexcept {
+  constexpr std::uint16_t kExponent = 0x7C00;
+  const Scales scales = scales_of(dtype);
+  bool finite = true;
+  const std::byte* const end = blocks + dtype_bytes(dtype, elements);
+  for (const std::byte* block = blocks; block < end; block += dtype_size(dtype)) {
+    for (std::size_t i = 0; i < scales.count; ++i) {
+      std::uint16_t scale = 0;
+      std::memcpy(&scale, block + scales.at + i * sizeof scale, sizeof scale);
+      finite = finite && (scale & kExponent) != kExponent;
+    }
+  }
+  return finite;
+}
 
 void dequantize(DType dtype, const std::byte* blocks, std::span<float> out) noexcept {
   switch (dtype) {

@@ -93,4 +93,7 @@ constexpr ScaleAndMinimum scale_and_minimum(const std::uint8_t (&scales)[12], st
 // type of blocks, out.size() a multiple of dtype_block(dtype); blocks may lie at any address.
 void dequantize(DType dtype, const std::byte* blocks, std::span<float> out) noexcept;
 
+// Whether the scales of all blocks are numbers, so that all they stand for is.
+bool are_finite(DType dtype, const std::byte* blocks, std::size_t elements) noexcept;
+
 }  // namespace kvasir::tensor
