@@ -1,0 +1,19 @@
+// The metadata of a GGUF file as the config.json that Hugging Face has of the same model.
+//
+//   const formats::GgufFile file("llama-2-7b.Q4_0.gguf");
+//   const base::json::value config = config_from_gguf(file);     // {"model_type": "llama", …}
+//   const base::JsonObject object(config, file.origin());
+#pragma once
+
+#include "base/json.h"
+#include "formats/gguf.h"
+
+namespace kvasir::models {
+
+// For the architectures llama, falcon, bloom and mpt. What the metadata leave to the tensors is read off
+// them: the size of the vocabulary, whether there are biases, whether the head is the table of embeddings
+// ("tie_word_embeddings", for BLOOM and MPT too). Throws kUnsupported, naming the key, for architectures that
+// we do not have and for settings that config.json has no word for; kFormat for missing keys.
+base::json::value config_from_gguf(const formats::GgufFile& file);
+
+}  // namespace kvasir::models
