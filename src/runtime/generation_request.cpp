@@ -107,18 +107,18 @@ bool SamplingRequest::add(Sequence& sequence, const Sampler::Choice& choice) {
   result.score += static_cast<double>(choice.logprob);
   const bool is_first = &sequence == &sequences_.front();
   const bool eos = is_eos(choice.id);
-  std::string text = sequence.stream.push(choice.id);
-  if (is_first) give(std::move(text));
-  if (eos || sequence.stream.is_stopped()) {
+  std::string piece = sequence.text.push(choice.id);
+  if (is_first) give(std::move(piece));
+  if (eos || sequence.text.is_stopped()) {
     result.finish_reason = "stop";
   } else if (result.ids.size() == setting_.max_new_tokens) {
     result.finish_reason = "length";
   } else {
     return true;
   }
-  text = sequence.stream.finish();
-  if (is_first) give(std::move(text));
-  result.text = sequence.stream.text();
+  piece = sequence.text.finish();
+  if (is_first) give(std::move(piece));
+  result.text = sequence.text.text();
   return false;
 }
 
@@ -200,13 +200,13 @@ std::vector<GeneratedSequence> BeamRequest::take_sequences() {
   std::vector<GeneratedSequence> results;
   for (BeamSearch::Hypothesis& h : search_.hypotheses()) {
     if (results.size() == setting_.options->num_return_sequences) break;
-    TextStream stream(*setting_.tokenizer, setting_.options->stop);
-    for (const std::int32_t id : h.ids) stream.push(id);
-    stream.finish();
-    results.push_back({.text = stream.text(),
+    StoppedText text(*setting_.tokenizer, setting_.options->stop);
+    for (const std::int32_t id : h.ids) text.push(id);
+    text.finish();
+    results.push_back({.text = text.text(),
                        .ids = std::move(h.ids),
                        .logprobs = std::move(h.log_probs),
-                       .finish_reason = h.by_eos || stream.is_stopped() ? "stop" : "length",
+                       .finish_reason = h.by_eos || text.is_stopped() ? "stop" : "length",
                        .score = static_cast<double>(h.score)});
   }
   return results;

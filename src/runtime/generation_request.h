@@ -14,9 +14,38 @@
 #include "runtime/batch_loop.h"
 #include "runtime/beam_search.h"
 #include "runtime/sampler.h"
-#include "runtime/text_stream.h"
+#include "text/stream_decoder.h"
 
 namespace kvasir::runtime {
+
+// The text of tokens that come one after the other, until a stop string.
+class StoppedText {
+ public:
+  StoppedText(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop)
+      : decoder_(tokenizer, {.skip_special_tokens = true,
+                             .clean_up_tokenization_spaces = tokenizer.cleans_up_tokenization_spaces()}),
+        stops_(stop) {}
+
+  // Each returns what has become certain.
+  std::string push(std::int32_t id) { return keep(stops_.push(decoder_.push(id))); }
+  std::string finish() {
+    std::string text = stops_.push(decoder_.finish());
+    text += stops_.finish();
+    return keep(std::move(text));
+  }
+  bool is_stopped() const noexcept { return stops_.stopped(); }
+  const std::string& text() const noexcept { return text_; }
+
+ private:
+  std::string keep(std::string text) {
+    text_ += text;
+    return text;
+  }
+
+  text::StreamDecoder decoder_;
+  text::StopStrings stops_;
+  std::string text_;
+};
 
 // What all ways of generating have in common: the prompt, the end, and handing over to the waiting caller.
 class GenerationRequest : public Request {
@@ -71,9 +100,9 @@ class SamplingRequest final : public GenerationRequest {
  private:
   struct Sequence {
     Sequence(const SamplingOptions& sampling, const Setting& setting)
-        : sampler(sampling, setting.prompt), stream(*setting.tokenizer, setting.options->stop) {}
+        : sampler(sampling, setting.prompt), text(*setting.tokenizer, setting.options->stop) {}
     Sampler sampler;
-    TextStream stream;
+    StoppedText text;
     std::vector<std::int32_t> drafts = {};
     GeneratedSequence result = {};
   };
