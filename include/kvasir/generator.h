@@ -54,7 +54,7 @@ struct GenerateOptions {
   float temperature = 0;
   // Only the k most probable; 0: all.
   std::size_t top_k = 0;
-  // Only the most probable that together have so much of the probability, in (0, 1].
+  // Only the most probable that together have so much of the probability, in [0, 1].
   float top_p = 1;
   // Only those that have at least so much of the probability of the most probable, in [0, 1].
   float min_p = 0;

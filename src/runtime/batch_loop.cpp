@@ -39,6 +39,11 @@ struct Running {
   std::shared_ptr<Request> request;
   std::vector<Branch> branches;
   bool begun = false;  // request->begin() was called
+
+  // Whether all branches have the logits that they need to go on.
+  bool is_complete() const noexcept {
+    return std::ranges::none_of(branches, [](const Branch& b) { return b.rows.empty(); });
+  }
 };
 
 // Some tokens of a branch that run in this step.
@@ -179,6 +184,9 @@ std::size_t BatchLoop::Impl::plan_piece(Running& owner, std::size_t branch, std:
 
 void BatchLoop::Impl::plan() {
   step.clear();
+  for (Running& r : running) {
+    for (Branch& b : r.branches) b.rows.clear();
+  }
   const auto is_writing = [](const Branch& b) {
     return b.kv.length() > 0 && b.pending() == 1 + b.drafts.size();
   };
@@ -208,7 +216,6 @@ void BatchLoop::Impl::add_to_step(const Piece& piece) {
   Branch& b = piece.owner->branches[piece.branch];
   const std::size_t past = b.kv.length(), end = past + piece.tokens;
   const bool all_run = end == b.ids.size() + b.drafts.size(), sees_all = piece.owner->request->sees_all();
-  b.rows.clear();
   for (std::size_t position = past; position < end; ++position) {
     const bool counts = all_run && position + 1 >= b.ids.size();
     if (counts) b.rows.push_back(step.outputs.size());
@@ -237,8 +244,9 @@ void BatchLoop::Impl::run_step() {
     } else {
       seen += b.rows.size() * model.vocab_size();
     }
-    // Drafts do not count before they are accepted; and they run together with the last token.
-    const std::size_t most = b.rows.empty() ? b.ids.size() - 1 : b.ids.size();
+    // The last token runs together with its drafts, which do not count before they are accepted, and with the
+    // last tokens of the request's other branches: if those are not there yet, it runs again.
+    const std::size_t most = piece.owner->is_complete() ? b.ids.size() : b.ids.size() - 1;
     cache.commit(b.kv, std::span(b.ids).first(std::min(b.kv.length() + piece.tokens, most)));
   }
 }
@@ -277,10 +285,7 @@ void BatchLoop::Impl::advance(Running& owner) {
 
 void BatchLoop::Impl::advance_all() {
   for (Running& r : running) {
-    const bool ran = std::ranges::any_of(step.pieces, [&](const Piece& p) { return p.owner == &r; });
-    const bool complete = std::ranges::none_of(r.branches, [](const Branch& b) { return b.rows.empty(); });
-    if (!ran || !complete) continue;
-    advance(r);
+    if (r.is_complete()) advance(r);
   }
   std::erase_if(running, [](const Running& r) { return r.branches.empty(); });
 }

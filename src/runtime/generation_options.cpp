@@ -5,7 +5,8 @@
 namespace kvasir::runtime {
 
 SamplingOptions sampling_options(const GenerateOptions& o) {
-  return {.temperature = o.temperature,
+  return {.do_sample = o.temperature != 0,
+          .temperature = o.temperature == 0 ? 1 : o.temperature,
           .top_k = o.top_k,
           .top_p = o.top_p,
           .min_p = o.min_p,

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "kvasir/error.h"
-#include "runtime/prompt_lookup.h"
 
 namespace kvasir::runtime {
 
@@ -100,7 +99,7 @@ SamplingRequest::SamplingRequest(Setting setting, const SamplingOptions& samplin
 }
 
 // Adds a token to a sequence. False: that was its last.
-bool SamplingRequest::add(Sequence& sequence, const Sampler::Choice& choice) {
+bool SamplingRequest::add(Sequence& sequence, const SampledToken& choice) {
   GeneratedSequence& result = sequence.result;
   result.ids.push_back(choice.id);
   result.logprobs.push_back(choice.logprob);
@@ -127,19 +126,16 @@ std::optional<Request::Next> SamplingRequest::write(std::size_t branch, Sequence
                                                     const Rows& rows) {
   Next next{.parent = branch, .tokens = {}};
   for (std::size_t row = 0; row < rows.count; ++row) {
-    const Sampler::Choice choice =
-        sequence.sampler.next({rows.data + row * setting_.vocab_size, setting_.vocab_size});
+    const SampledToken choice =
+        sequence.sampler.sample({rows.data + row * setting_.vocab_size, setting_.vocab_size});
+    sequence.sampler.accept(choice.id);
+    sequence.lookup.append(choice.id);
     if (!add(sequence, choice)) return std::nullopt;
     next.tokens.push_back(choice.id);
     if (row < sequence.drafts.size() && sequence.drafts[row] != choice.id) break;
   }
-  sequence.drafts.clear();
-  if (const std::size_t most = setting_.options->prompt_lookup_num_tokens; most > 0) {
-    std::vector<std::int32_t> all = setting_.prompt;
-    all.insert(all.end(), sequence.result.ids.begin(), sequence.result.ids.end());
-    const std::size_t left = setting_.max_new_tokens - sequence.result.ids.size();  // at least 1
-    sequence.drafts = look_up(all, std::min(most, left - 1));
-  }
+  const std::size_t left = setting_.max_new_tokens - sequence.result.ids.size();  // at least 1
+  sequence.drafts = sequence.lookup.propose(std::min(setting_.options->prompt_lookup_num_tokens, left - 1));
   next.drafts = sequence.drafts;
   return next;
 }
@@ -174,39 +170,37 @@ std::vector<GeneratedSequence> SamplingRequest::take_sequences() {
   return results;
 }
 
-BeamRequest::BeamRequest(Setting setting, const SamplingOptions& sampling, const BeamOptions& beams)
-    : GenerationRequest(std::move(setting)), sampling_(sampling), search_(beams) {}
+BeamRequest::BeamRequest(Setting setting, const SamplingOptions& sampling, BeamSearchOptions beams)
+    : GenerationRequest(std::move(setting)), search_(std::move(beams)) {
+  // As the reference: penalties change log-probabilities here, not logits.
+  adjust_ = [this, sampling](std::span<const std::int32_t> tokens, std::span<float> logprobs) {
+    Sampler sampler(sampling, setting_.prompt);
+    for (const std::int32_t id : tokens) sampler.accept(id);
+    sampler.penalize(logprobs);
+  };
+}
 
 std::vector<Request::Next> BeamRequest::go_on(std::span<const Rows> branches) {
-  std::vector<std::span<const float>> rows;
-  for (std::size_t i = 0; i < branches.size(); ++i) {
-    const std::span<float> row(branches[i].data, setting_.vocab_size);
-    const float total = log_sum_exp(row);
-    for (float& x : row) x -= total;
-    // As the reference: penalties change log-probabilities here, not logits.
-    Sampler sampler(sampling_, setting_.prompt);
-    for (const std::int32_t id : search_.ids(i)) sampler.count(id);
-    sampler.penalise(row);
-    rows.push_back(row);
-  }
+  rows_.clear();
+  for (const Rows& rows : branches) rows_.insert(rows_.end(), rows.data, rows.data + setting_.vocab_size);
   std::vector<Next> result;
-  for (const BeamSearch::Next& next : search_.step(rows)) {
+  for (const BeamSearch::Continuation& next : search_.step(rows_, adjust_)) {
     result.push_back({.parent = next.parent, .tokens = {next.token}});
   }
+  if (search_.done()) result.clear();
   return result;
 }
 
 std::vector<GeneratedSequence> BeamRequest::take_sequences() {
   std::vector<GeneratedSequence> results;
-  for (BeamSearch::Hypothesis& h : search_.hypotheses()) {
-    if (results.size() == setting_.options->num_return_sequences) break;
+  for (BeamSearch::Hypothesis& h : search_.finish()) {
     StoppedText text(*setting_.tokenizer, setting_.options->stop);
-    for (const std::int32_t id : h.ids) text.push(id);
+    for (const std::int32_t id : h.tokens) text.push(id);
     text.finish();
     results.push_back({.text = text.text(),
-                       .ids = std::move(h.ids),
-                       .logprobs = std::move(h.log_probs),
-                       .finish_reason = h.by_eos || text.is_stopped() ? "stop" : "length",
+                       .ids = std::move(h.tokens),
+                       .logprobs = std::move(h.logprobs),
+                       .finish_reason = h.ended || text.is_stopped() ? "stop" : "length",
                        .score = static_cast<double>(h.score)});
   }
   return results;

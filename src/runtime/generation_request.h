@@ -13,6 +13,7 @@
 #include "kvasir/generator.h"
 #include "runtime/batch_loop.h"
 #include "runtime/beam_search.h"
+#include "runtime/prompt_lookup.h"
 #include "runtime/sampler.h"
 #include "text/stream_decoder.h"
 
@@ -100,8 +101,11 @@ class SamplingRequest final : public GenerationRequest {
  private:
   struct Sequence {
     Sequence(const SamplingOptions& sampling, const Setting& setting)
-        : sampler(sampling, setting.prompt), text(*setting.tokenizer, setting.options->stop) {}
+        : sampler(sampling, setting.prompt),
+          lookup({}, setting.prompt),
+          text(*setting.tokenizer, setting.options->stop) {}
     Sampler sampler;
+    PromptLookup lookup;
     StoppedText text;
     std::vector<std::int32_t> drafts = {};
     GeneratedSequence result = {};
@@ -109,7 +113,7 @@ class SamplingRequest final : public GenerationRequest {
   std::vector<Next> go_on(std::span<const Rows> branches) override;
   std::vector<GeneratedSequence> take_sequences() override;
   std::optional<Next> write(std::size_t branch, Sequence& sequence, const Rows& rows);
-  bool add(Sequence& sequence, const Sampler::Choice& choice);
+  bool add(Sequence& sequence, const SampledToken& choice);
 
   std::vector<Sequence> sequences_;
   std::vector<std::size_t> live_;  // of each branch, its sequence
@@ -117,14 +121,15 @@ class SamplingRequest final : public GenerationRequest {
 
 class BeamRequest final : public GenerationRequest {
  public:
-  BeamRequest(Setting setting, const SamplingOptions& sampling, const BeamOptions& beams);
+  BeamRequest(Setting setting, const SamplingOptions& sampling, BeamSearchOptions beams);
 
  private:
   std::vector<Next> go_on(std::span<const Rows> branches) override;
   std::vector<GeneratedSequence> take_sequences() override;
 
-  SamplingOptions sampling_;
   BeamSearch search_;
+  BeamSearch::Adjust adjust_;
+  std::vector<float> rows_;  // of the beams, side by side
 };
 
 // Logits of all positions.

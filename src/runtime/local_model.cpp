@@ -117,7 +117,7 @@ class LocalModel final : public Generator::Impl {
                      std::vector<std::int32_t> ends) const {
     check_options(options);
     const SamplingOptions sampling = sampling_options(options);
-    check(sampling, model_->vocab_size());
+    check(sampling);
     const std::size_t context = loop_->max_tokens();
     if (options.truncate && prompt.size() + options.max_new_tokens > context) {
       const std::size_t room = context - std::min(options.max_new_tokens, context / 2);
@@ -141,12 +141,13 @@ class LocalModel final : public Generator::Impl {
       std::ranges::copy_if(setting.eos_ids, std::back_inserter(known), [&](std::int32_t id) {
         return id >= 0 && static_cast<std::size_t>(id) < model_->vocab_size();
       });
-      const BeamOptions beams{.num_beams = own.num_beams,
+      BeamSearchOptions beams{.num_beams = own.num_beams,
                               .max_new_tokens = setting.max_new_tokens,
                               .length_penalty = own.length_penalty,
                               .early_stopping = parse_early_stopping(own.early_stopping),
-                              .eos_ids = std::move(known)};
-      request = std::make_shared<BeamRequest>(std::move(setting), sampling, beams);
+                              .eos_token_ids = std::move(known),
+                              .num_return_sequences = own.num_return_sequences};
+      request = std::make_shared<BeamRequest>(std::move(setting), sampling, std::move(beams));
     } else {
       request = std::make_shared<SamplingRequest>(std::move(setting), sampling);
     }

@@ -65,6 +65,9 @@ class Sampler {
   // logits.
   std::vector<ScoredToken> distribution(std::span<float> logits);
 
+  // What sample() does to logits before it chooses: bias and penalties. Throws as sample().
+  void penalize(std::span<float> logits) const;
+
   const SamplingOptions& options() const noexcept { return options_; }
 
  private:
@@ -74,7 +77,6 @@ class Sampler {
   };
   bool greedy() const noexcept { return !options_.do_sample || options_.temperature < 1e-5F; }
   void see(std::int32_t id, std::size_t in_output);
-  void penalize(std::span<float> logits) const;
   std::int32_t choose(std::span<const float> logits, unsigned attempt);
   void select(std::span<const float> logits);
   void keep_top_k();

@@ -284,7 +284,7 @@ TEST(Generator, RefusesWhatMakesNoSense) {
   expect_refused(generator, {.max_new_tokens = 0}, "max_new_tokens");
   expect_refused(generator, {.temperature = -1}, "temperature");
   expect_refused(generator, {.temperature = NAN}, "temperature");
-  expect_refused(generator, {.top_p = 0}, "top_p");
+  expect_refused(generator, {.top_p = -1}, "top_p");
   expect_refused(generator, {.min_p = 2}, "min_p");
   expect_refused(generator, {.repetition_penalty = 0}, "repetition_penalty");
   expect_refused(generator, {.logit_bias = {{100'000, 1}}}, "logit_bias");
