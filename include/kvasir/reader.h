@@ -45,6 +45,10 @@ struct ReaderOptions {
   // times as fast, logits within about 5 % of their spread; "auto": as the weights are stored (int8 for those
   // of `kvasir quantize`, else fp32).
   std::string precision = "auto";
+  // Memory, at most, for questions that were answered, their documents' texts and the results: the same
+  // question to the same texts with the same options gets the same result again, bit by bit, without running
+  // the model. Everything is compared, so no other question can get it. 0: no such memory.
+  std::size_t answer_cache_bytes = std::size_t{16} << 20;
 };
 
 // Arguments of one call, by the names of the transformers pipeline and of run_qa. An unset optional takes the
@@ -86,8 +90,8 @@ struct AskOptions {
   // Run padding through the model, as run_qa does by default. Slow, and only needed to reproduce its numbers.
   bool pad_to_max_length = false;
 
-  // Called from the calling thread after each window with (windows done, windows in all). What it throws ends
-  // the call and reaches the caller.
+  // Called from the calling thread after each window with (windows done, windows in all). Those of questions
+  // whose result is known from before are done at once. What it throws ends the call and reaches the caller.
   std::function<void(std::size_t done, std::size_t total)> progress = {};
 
   // If set and *cancel becomes true, the call throws Error{kCancelled} within a batch of about 1000 tokens.
@@ -126,7 +130,7 @@ struct Result {
   // score - score of the best non-empty span.
   double no_answer_score = 0;
 
-  // Windows that went through the model.
+  // Windows of text that were read for it. Those that are equal to the model go through it only once.
   std::size_t windows = 0;
 };
 
@@ -178,7 +182,8 @@ class Reader {
   Result ask(std::string_view question, std::span<const Document> documents,
              const AskOptions& options = {}) const;
 
-  // Answers many questions; windows of all of them share the model's batches. Results in the order of the
+  // Answers many questions; windows of all of them share the model's batches, and windows that are the same
+  // token for token run once. Results in the order of the
   // queries. on_result (optional) is called from the calling thread with each result as soon as it and all
   // before it are complete; what it throws ends the call and reaches the caller. All queries are checked
   // before the first one runs. Throws as ask; the message of a bad query begins with its index.

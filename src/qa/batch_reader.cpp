@@ -4,9 +4,11 @@
 #include <cmath>
 #include <deque>
 #include <memory>
+#include <optional>
 
 #include "kvasir/error.h"
 #include "qa/unicode_text.h"
+#include "qa/window_memory.h"
 #include "qa/windows.h"
 
 namespace kvasir::qa {
@@ -16,6 +18,8 @@ namespace {
 // Windows that are held at once: some 40 of full length, 1 MB with their offsets, 16 times what the engine
 // runs at once. The batch at the end of a group is not full, so groups should be much larger than batches.
 constexpr std::size_t kGroupTokens = 16384;
+// For windows that may come again: some 700 of full length, a few times what a group holds.
+constexpr std::size_t kMemoryBytes = std::size_t{4} << 20;
 
 // One query from its check to its result.
 struct Run {
@@ -24,6 +28,7 @@ struct Run {
   text::TokenizedText tokens;
   std::size_t windows = 0;  // in all
   std::size_t done = 0;     // decoded
+  std::optional<Result> cached;
   // While its windows are on their way:
   std::vector<Context> contexts;
   std::unique_ptr<SpanDecoder> decoder;
@@ -35,6 +40,7 @@ struct Pending {
   text::Encoding encoding;
   Window window;                                       // the logits are set when they are there
   std::vector<std::int32_t> padded_ids, padded_types;  // what the model reads, if it reads padding
+  WindowMemory::Entry* entry = nullptr;                // has or gets its logits
 };
 
 bool all_finite(std::span<const float> values) noexcept {
@@ -69,11 +75,15 @@ class BatchReader {
 
   std::vector<Result> read() {
     for (Run& run : runs_) {
+      if (run.cached) {
+        report();
+        continue;
+      }
       start(run);
       for (std::size_t t = 0; t < run.contexts.size(); ++t) add_windows(run, t);
     }
     flush();
-    finish_complete();
+    report();
     return std::move(results_);
   }
 
@@ -118,6 +128,11 @@ class BatchReader {
       }
       run.windows += slices_of(run, *text).size();
     }
+    run.cached = reader_.cache->find(key_of(run));
+  }
+
+  AnswerKey key_of(const Run& run) const {
+    return {.question = run.query->question, .texts = run.query->texts, .options = answer_options(options_)};
   }
 
   std::vector<text::ContextSlice> slices_of(const Run& run, const PreparedText& text) const {
@@ -185,38 +200,69 @@ class BatchReader {
     return out;
   }
 
-  // Runs the group's windows and decodes them.
+  // Runs the group's windows, each kind once, and decodes them in order.
   void flush() {
     std::vector<runtime::Sequence> sequences;
-    sequences.reserve(group_.size());
-    for (const Pending& pending : group_) sequences.push_back(sequence(pending));
+    std::vector<WindowMemory::Entry*> entries;
+    for (Pending& pending : group_) {
+      const runtime::Sequence window = sequence(pending);
+      const auto [entry, is_new] = memory_.find_or_add(window);
+      pending.entry = entry;
+      if (!is_new) continue;
+      sequences.push_back(window);
+      entries.push_back(entry);
+    }
+    std::size_t next = 0;
+    const auto decode_ready = [&] {
+      for (; next < group_.size() && group_[next].entry->ready(); ++next) decode(group_[next]);
+    };
+    decode_ready();
     try {
       reader_.engine.qa_logits(
           sequences,
-          [this](std::size_t i, std::span<const float> start, std::span<const float> end) {
-            decode(group_[i], start, end);
+          [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
+            keep(*entries[i], start, end);
+            decode_ready();
           },
           options_.cancel);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
-      throw Error(ErrorCode::kCancelled, "cancelled after " + std::to_string(done_) + " of " +
-                                             std::to_string(windows_) + " windows");
+      refuse_cancelled();
     }
+    memory_.trim();
     group_.clear();
     group_tokens_ = 0;
   }
 
-  void decode(Pending& pending, std::span<const float> start, std::span<const float> end) {
+  [[noreturn]] void refuse_cancelled() const {
+    throw Error(ErrorCode::kCancelled,
+                "cancelled after " + std::to_string(done_) + " of " + std::to_string(windows_) + " windows");
+  }
+
+  void keep(WindowMemory::Entry& entry, std::span<const float> start, std::span<const float> end) const {
     if (!all_finite(start) || !all_finite(end)) {
       throw Error(ErrorCode::kFormat,
                   reader_.folder.string() + ": the model's logits are not finite; are its weights damaged?");
     }
-    pending.window.start_logits = start;
-    pending.window.end_logits = end;
+    entry.start.assign(start.begin(), start.end());
+    entry.end.assign(end.begin(), end.end());
+  }
+
+  void decode(Pending& pending) {
+    if (options_.cancel != nullptr && options_.cancel->load(std::memory_order_relaxed)) refuse_cancelled();
+    pending.window.start_logits = pending.entry->start;
+    pending.window.end_logits = pending.entry->end;
     pending.run->decoder->add(pending.window);
     ++pending.run->done;
     ++done_;
+    report();
+  }
+
+  // Hands out what is complete and tells of progress, if there is any.
+  void report() {
     finish_complete();
+    if (done_ == reported_) return;
+    reported_ = done_;
     if (options_.progress) options_.progress(done_, windows_);
   }
 
@@ -224,8 +270,14 @@ class BatchReader {
   void finish_complete() {
     while (results_.size() < runs_.size()) {
       Run& run = runs_[results_.size()];
-      if (run.decoder == nullptr || run.done < run.windows) return;
-      results_.push_back(finish(run));
+      if (run.cached) {
+        results_.push_back(*std::move(run.cached));
+        done_ += run.windows;
+      } else {
+        if (run.decoder == nullptr || run.done < run.windows) return;
+        results_.push_back(finish(run));
+        reader_.cache->store(key_of(run), results_.back());
+      }
       if (on_result_) on_result_(results_.size() - 1, results_.back());
     }
   }
@@ -265,7 +317,8 @@ class BatchReader {
   std::vector<Run> runs_;      // one per query, never moved
   std::deque<Pending> group_;  // a deque: windows point at their encodings
   std::size_t group_tokens_ = 0;
-  std::size_t windows_ = 0, done_ = 0;
+  WindowMemory memory_{kMemoryBytes};
+  std::size_t windows_ = 0, done_ = 0, reported_ = 0;
   std::vector<Result> results_;
 };
 

@@ -1,3 +1,4 @@
+#include <functional>
 #include <new>
 
 #include "kvasir/error.h"
@@ -50,6 +51,7 @@ Document Reader::prepare(std::string text, std::string name) const {
     impl->name = std::move(name);
     impl->tokens = impl_->tokenizer.tokenize(impl->text);
     impl->offsets = base::OffsetMap(impl->text);
+    impl->hash = std::hash<std::string>()(impl->text);
     impl->reader_id = impl_->id;
     Document document;
     document.impl_ = impl;

@@ -35,7 +35,8 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   text::Tokenizer tokenizer = text::Tokenizer::load(folder);
   runtime::Engine engine = runtime::Engine::load(folder, engine_options);
   return Reader(std::make_shared<const Impl>(
-      Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration}}));
+      Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration,
+            std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));
 }
 
 std::vector<Result> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "base/utf8.h"
 #include "kvasir/reader.h"
+#include "qa/answer_cache.h"
 #include "qa/span_decoder.h"
 #include "runtime/engine.h"
 #include "text/tokenizer.h"
@@ -20,6 +22,7 @@ struct PreparedText {
   std::string name;
   text::TokenizedText tokens;
   base::OffsetMap offsets;      // of text
+  std::uint64_t hash = 0;       // of text
   std::uint64_t reader_id = 0;  // the reader whose tokenizer made the tokens
 
   PreparedText() = default;
@@ -27,13 +30,14 @@ struct PreparedText {
   PreparedText& operator=(const PreparedText&) = delete;
 };
 
-// A loaded model with all that reading takes. Immutable.
+// A loaded model with all that reading takes. Immutable but for the cache, which locks itself.
 struct LoadedReader {
   std::filesystem::path folder;
   std::uint64_t id;  // unlike that of any other reader of this process
   text::Tokenizer tokenizer;
   runtime::Engine engine;
   Calibration calibration;
+  std::unique_ptr<AnswerCache> cache;
 };
 
 }  // namespace qa

@@ -130,6 +130,7 @@ struct Engine::Impl {
   std::size_t batch_tokens;
   std::unique_ptr<const models::QaModel> model;
   models::Precision precision = models::Precision::kFp32;
+  std::atomic<std::uint64_t> tokens_run{0};
 
   FairMutex turn;  // guards the memory below: one batch at a time
   tensor::Workspace workspace;
@@ -148,6 +149,7 @@ struct Engine::Impl {
                                    .workspace = workspace,
                                    .workers = {workers.get(), static_cast<std::size_t>(pool.size())}};
     model->qa_logits(batch.view(), context, {.start = batch.start, .end = batch.end});
+    tokens_run.fetch_add(batch.input_ids.size(), std::memory_order_relaxed);
   }
 };
 
@@ -203,6 +205,10 @@ models::Precision Engine::precision() const noexcept {
 
 int Engine::threads() const noexcept {
   return impl_->pool.size();
+}
+
+std::uint64_t Engine::tokens_run() const noexcept {
+  return impl_->tokens_run.load(std::memory_order_relaxed);
 }
 
 }  // namespace kvasir::runtime

@@ -52,6 +52,7 @@ class Engine {
   base::Isa isa() const noexcept;
   models::Precision precision() const noexcept;  // of the products of the layers; never kAuto
   int threads() const noexcept;
+  std::uint64_t tokens_run() const noexcept;  // through the model, since it was loaded
 
  private:
   struct Impl;
