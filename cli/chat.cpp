@@ -96,8 +96,11 @@ class Chat {
       // Models begin with a space, or a line.
       if (written.empty()) text.remove_prefix(std::min(text.find_first_not_of(" \n"), text.size()));
       written += text;
-      out_.write(to_terminal ? for_terminal(text) : std::string(text));
-      out_.flush();
+      try {
+        out_.write(to_terminal ? for_terminal(text) : std::string(text));
+        out_.flush();
+      } catch (const Interrupted&) {  // ends the answer, by options_.cancel, and not the program
+      }
     };
     try {
       const GenerateResult result = generator_.chat(messages, options_);

@@ -15,6 +15,7 @@ _kvasir() {
     --isa) words='scalar avx2 avx512' ;;
     --precision) words='auto fp32 bf16 int8' ;;
     --early-stopping) words='true false never' ;;
+    --chat-template) words='llama-2-chat vicuna falcon-instruct mpt-instruct chatml bloomz' ;;
     --kv-type) words='auto f32 f16' ;;
     --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
@@ -25,13 +26,14 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask generate eval tokenize logits bench pull list show quantize rm help --version $help"
+    words="ask generate chat eval tokenize logits bench pull list show quantize rm help --version $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
     case $command in
       ask) words="--question -q --context --top-k -k --json $decoding $model $threads $help" ;;
       generate) words="--prompt -p --json --no-special-tokens $generating $model $threads $help" ;;
+      chat) words="--system --load --chat-template $generating $model $threads $help" ;;
       eval)
         words="--data --predictions --metric --json $help"
         case ${COMP_WORDS[2]} in
