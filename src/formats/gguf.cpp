@@ -19,10 +19,8 @@ using tensor::TensorView;
 
 constexpr std::string_view kMagic = "GGUF";
 constexpr std::uint64_t kDefaultAlignment = 32;
-// ggml's GGML_MAX_DIMS and GGML_MAX_NAME less the 0 at its end; keys as the format's description limits them.
-constexpr std::uint32_t kMaxDimensions = 4;
-constexpr std::uint64_t kMaxName = 63, kMaxKey = 65535;
-constexpr int kMaxDepth = 4;  // of arrays in arrays; llama.cpp has none
+constexpr std::uint32_t kMaxDimensions = 4;  // ggml's GGML_MAX_DIMS
+constexpr int kMaxDepth = 4;                 // of arrays in arrays; llama.cpp has none
 // The least that an entry takes, which bounds what a count may say: length, type and a byte; length, number
 // of dimensions, type and offset.
 constexpr std::uint64_t kLeastValue = 13, kLeastTensor = 24;
@@ -205,7 +203,7 @@ class Parser {
   GgufMetadata::Values read_metadata(std::uint64_t count) {
     GgufMetadata::Values values;
     for (std::uint64_t i = 0; i < count; ++i) {
-      const std::string key(read_name("a metadata key", kMaxKey));
+      const std::string key(read_name("a metadata key", kGgufMaxKey));
       const GgufType type = read_type("metadata key " + key);
       if (!values.emplace(key, read_value(type, key)).second) fail("metadata key " + key + " occurs twice");
     }
@@ -282,7 +280,7 @@ class Parser {
 
   Entry read_entry() {
     Entry entry;
-    entry.name = read_name("the name of a tensor", kMaxName);
+    entry.name = read_name("the name of a tensor", kGgufMaxName);
     const std::string& name = entry.name;
     const auto dimensions = read<std::uint32_t>(name);
     if (dimensions > kMaxDimensions) {

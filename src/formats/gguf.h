@@ -25,6 +25,9 @@
 
 namespace kvasir::formats {
 
+// The longest name of a tensor (ggml's GGML_MAX_NAME less the 0 at its end), and the longest key.
+inline constexpr std::size_t kGgufMaxName = 63, kGgufMaxKey = 65535;
+
 // By the numbers in the file.
 enum class GgufType : std::uint32_t {
   kU8,
