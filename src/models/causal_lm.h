@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -67,11 +68,13 @@ class CausalLm {
   virtual std::size_t sharable_positions() const noexcept { return SIZE_MAX; }
 };
 
-// Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
+// Loads a folder of the Hugging Face kind, or a GGUF file, by the family that it names. Throws kNotFound,
 // kFormat, kUnsupported.
 std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& path, const LoadOptions& options);
-// Whether a folder's config.json names a family of decoders: a language model. Throws as
-// base::parse_json_file.
-bool is_causal_lm(const std::filesystem::path& folder);
+// Whether that is a language model. Throws as base::parse_json_file.
+bool is_causal_lm(const std::filesystem::path& path);
+// The GGUF file that a path means: itself, or the one that a folder without config.json holds. Throws
+// kInvalidArgument if that holds several.
+std::optional<std::filesystem::path> gguf_path(const std::filesystem::path& model);
 
 }  // namespace kvasir::models

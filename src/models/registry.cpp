@@ -1,8 +1,12 @@
 #include "models/registry.h"
 
 #include <algorithm>
+#include <optional>
+#include <system_error>
+#include <vector>
 
 #include "kvasir/error.h"
+#include "models/gguf_config.h"
 
 namespace kvasir::models {
 
@@ -65,30 +69,67 @@ Precision parse_precision(std::string_view name) {
 
 namespace {
 
-// What a folder's config.json says, and the entry of a table of families for it.
+// Where a model is, and what it says about itself.
+struct Opened {
+  std::string origin;
+  base::json::value config;
+  std::shared_ptr<const formats::GgufFile> gguf;  // null: a folder
+};
+
+Opened open_model(const std::filesystem::path& path) {
+  if (const std::optional<std::filesystem::path> file = gguf_path(path)) {
+    auto gguf = std::make_shared<const formats::GgufFile>(*file);
+    base::json::value config = config_from_gguf(*gguf);
+    return {.origin = file->string(), .config = std::move(config), .gguf = std::move(gguf)};
+  }
+  const std::filesystem::path config = path / "config.json";
+  return {.origin = config.string(), .config = base::parse_json_file(config), .gguf = nullptr};
+}
+
+// The entry of a table of families that the model's model_type names.
 template <class Families>
-auto load_family(const Families& families, const std::filesystem::path& folder, const LoadOptions& options,
+auto load_family(const Families& families, const std::filesystem::path& path, const LoadOptions& options,
                  const char* what) {
-  const std::filesystem::path path = folder / "config.json";
-  const base::json::value document = base::parse_json_file(path);
-  const ConfigReader config(base::JsonObject(document, path.string()));
+  const Opened opened = open_model(path);
+  const ConfigReader config(base::JsonObject(opened.config, opened.origin));
   const std::string type = config.json().string("model_type");
   std::string known;
   for (const auto& family : families) {
     if (type == family.model_type) {
-      return family.load({.folder = folder,
+      return family.load({.folder = path,
                           .config = config,
                           .kernels = options.kernels,
                           .pool = options.pool,
                           .precision = options.precision,
-                          .inventory = options.inventory});
+                          .inventory = options.inventory,
+                          .gguf = opened.gguf});
     }
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }
-  throw Error(ErrorCode::kUnsupported, path.string() + ": model_type " + type + what + known);
+  throw Error(ErrorCode::kUnsupported, opened.origin + ": model_type " + type + what + known);
 }
 
 }  // namespace
+
+std::optional<std::filesystem::path> gguf_path(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (model.extension() == ".gguf" && !std::filesystem::is_directory(model, ignored)) return model;
+  if (!std::filesystem::is_directory(model, ignored) ||
+      std::filesystem::exists(model / "config.json", ignored)) {
+    return std::nullopt;
+  }
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(model, ignored)) {
+    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
+  }
+  if (found.empty()) return std::nullopt;
+  std::ranges::sort(found);
+  // The parts of one model name each other.
+  const std::string first = found.front().filename().string();
+  if (found.size() == 1 || first.find("-00001-of-") != std::string::npos) return found.front();
+  throw Error(ErrorCode::kInvalidArgument,
+              model.string() + ": holds several models (" + first + ", …); name one of the files");
+}
 
 std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
                                              const LoadOptions& options) {
@@ -100,10 +141,11 @@ std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& fold
   return load_family(kDecoders, folder, options, " is no language model that is known here; known: ");
 }
 
-bool is_causal_lm(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "config.json";
-  const base::json::value document = base::parse_json_file(path);
-  const std::string type = base::JsonObject(document, path.string()).string_or("model_type", "");
+bool is_causal_lm(const std::filesystem::path& path) {
+  if (gguf_path(path)) return true;
+  const std::filesystem::path config = path / "config.json";
+  const base::json::value document = base::parse_json_file(config);
+  const std::string type = base::JsonObject(document, config.string()).string_or("model_type", "");
   return std::ranges::any_of(kDecoders, [&](const auto& family) { return type == family.model_type; });
 }
 

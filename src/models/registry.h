@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "formats/gguf.h"
 #include "models/causal_lm.h"
 #include "models/config.h"
 #include "models/qa_model.h"
@@ -14,11 +15,12 @@ namespace kvasir::models {
 // What a model is loaded from and for.
 struct LoadContext {
   const std::filesystem::path& folder;
-  const ConfigReader& config;  // of FOLDER/config.json
+  const ConfigReader& config;  // of FOLDER/config.json, or what a GGUF file says in its words
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
   Precision precision;
-  Inventory* inventory;  // filled after loading, or null
+  Inventory* inventory;                                     // filled after loading, or null
+  std::shared_ptr<const formats::GgufFile> gguf = nullptr;  // in place of the folder, if not null
 };
 
 std::unique_ptr<const QaModel> load_bert(const LoadContext& context);

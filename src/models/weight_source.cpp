@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "kvasir/error.h"
+#include "models/gguf_names.h"
+#include "models/registry.h"
 #include "tensor/strided.h"
 
 namespace kvasir::models {
@@ -71,23 +73,56 @@ bool is_transposed(std::string_view name) noexcept {
 bool is_ignored(std::string_view canonical_name) noexcept {
   return canonical_name.ends_with("position_ids") || canonical_name.starts_with("pooler.") ||
          canonical_name.starts_with("cls.") || canonical_name.ends_with(".adam_m") ||
-         canonical_name.ends_with(".adam_v");
+         canonical_name.ends_with(".adam_v") || canonical_name.ends_with("rotary_emb.inv_freq");
 }
 
 WeightSource::WeightSource(const std::filesystem::path& folder, std::string_view base_prefix)
-    : checkpoint_(std::make_unique<const formats::Checkpoint>(folder)), prefix_(base_prefix) {
-  for (const auto& [name, tensor] : checkpoint_->tensors()) {
-    const std::string canonical = canonical_name(name, prefix_);
-    if (is_ignored(canonical)) continue;
-    const auto [place, fresh] = tensors_.emplace(
-        canonical,
-        StoredTensor{.name = name, .view = tensor.view, .file = tensor.file, .mapped = tensor.mapped});
-    if (!fresh) {
-      throw Error(ErrorCode::kFormat, tensor.file + ": tensors " + place->second.name + " and " + name +
-                                          " are two names of one weight; remove one");
-    }
-    if (is_transposed(name) && tensor.view.shape.size() == 2) transpose(place->second);
+    : prefix_(base_prefix) {
+  open_folder(folder);
+}
+
+WeightSource::WeightSource(const LoadContext& load, std::string_view base_prefix)
+    : gguf_(load.gguf), prefix_(base_prefix) {
+  if (gguf_ == nullptr) {
+    open_folder(load.folder);
+  } else {
+    open_gguf(load.config.json());
   }
+}
+
+void WeightSource::open_folder(const std::filesystem::path& folder) {
+  checkpoint_ = std::make_unique<const formats::Checkpoint>(folder);
+  origin_ = checkpoint_->origin();
+  for (const auto& [name, tensor] : checkpoint_->tensors()) {
+    add({.name = name, .view = tensor.view, .file = tensor.file, .mapped = tensor.mapped}, name);
+  }
+}
+
+void WeightSource::open_gguf(const base::JsonObject& config) {
+  origin_ = gguf_->origin();
+  const GgufLayout layout = gguf_layout(config);
+  for (const auto& [name, tensor] : gguf_->tensors()) {
+    const std::string translated = huggingface_name(layout, name).value_or(name);
+    const std::size_t rows = tensor.view.shape.empty() ? 0 : static_cast<std::size_t>(tensor.view.shape[0]);
+    add({.name = name,
+         .view = tensor.view,
+         .file = tensor.file,
+         .mapped = tensor.mapped,
+         .order = rows_from_gguf(layout, translated, rows)},
+        translated);
+  }
+}
+
+void WeightSource::add(StoredTensor tensor, const std::string& huggingface_name) {
+  const std::string canonical = canonical_name(huggingface_name, prefix_);
+  if (is_ignored(canonical)) return;
+  const std::string name = tensor.name;
+  const auto [place, fresh] = tensors_.emplace(canonical, std::move(tensor));
+  if (!fresh) {
+    throw Error(ErrorCode::kFormat, place->second.file + ": tensors " + place->second.name + " and " + name +
+                                        " are two names of one weight; remove one");
+  }
+  if (is_transposed(name) && place->second.view.shape.size() == 2) transpose(place->second);
 }
 
 void WeightSource::transpose(StoredTensor& tensor) {

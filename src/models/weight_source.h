@@ -11,7 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "tensor/buffer.h"
 #include "tensor/view.h"
 
@@ -31,8 +33,12 @@ struct StoredTensor {
   std::string where() const { return file + ": tensor " + name; }
 };
 
+struct LoadContext;
+
 class WeightSource {
  public:
+  // Opens what the context says: the folder's weights, or those of its GGUF file under Hugging Face's names.
+  WeightSource(const LoadContext& load, std::string_view base_prefix);
   // Opens the folder's weights. Throws as formats::Checkpoint; kFormat if two tensors have the same canonical
   // name. base_prefix: "bert.", which checkpoints may have or not.
   WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
@@ -42,15 +48,19 @@ class WeightSource {
   // Of a tensor that is known to be of no use: no warning.
   void leave_out(const std::string& name) { used_.insert(name); }
   const std::string& prefix() const noexcept { return prefix_; }
-  const std::string& origin() const noexcept { return checkpoint_->origin(); }  // for errors
+  const std::string& origin() const noexcept { return origin_; }  // for errors
   // Logs one warning that names the tensors that nobody asked for.
   void warn_about_unused() const;
 
  private:
+  void open_folder(const std::filesystem::path& folder);
+  void open_gguf(const base::JsonObject& config);
+  void add(StoredTensor tensor, const std::string& huggingface_name);
   void transpose(StoredTensor& tensor);
 
-  std::unique_ptr<const formats::Checkpoint> checkpoint_;
-  std::string prefix_;
+  std::unique_ptr<const formats::Checkpoint> checkpoint_;  // one of the two
+  std::shared_ptr<const formats::GgufFile> gguf_;
+  std::string prefix_, origin_;
   std::vector<tensor::Buffer<std::byte>> copies_;
   std::map<std::string, StoredTensor> tensors_;
   std::set<std::string> used_;

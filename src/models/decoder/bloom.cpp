@@ -19,6 +19,7 @@ struct BloomConfig {
   std::size_t seq_length = 2048;
   float layer_norm_epsilon = 1e-5F;
   bool apply_residual_connection_post_layernorm = false;
+  bool tie_word_embeddings = true;  // GGUF files may have a head that is rounded less
   RowOrder qkv_order;
 };
 
@@ -34,6 +35,7 @@ void visit(BloomConfig& c, const Visitor& v) {
   v.optional("seq_length", c.seq_length, kMaxPositions);
   v.optional("layer_norm_epsilon", c.layer_norm_epsilon);
   v.optional("apply_residual_connection_post_layernorm", c.apply_residual_connection_post_layernorm);
+  v.optional("tie_word_embeddings", c.tie_word_embeddings);
 }
 
 struct BloomLayer {
@@ -68,12 +70,12 @@ void visit(Weights& w, const BloomConfig& c, Visitor&& v) {
     v({at + "mlp.dense_4h_to_h"}, layer.dense_4h_to_h, MatrixShape{hidden, inner});
   }
   v("ln_f", w.ln_f, hidden);
-  v({std::string("word_embeddings")}, w.lm_head, vocabulary, Bias::kNo);
+  v({std::string(c.tie_word_embeddings ? "word_embeddings" : "lm_head")}, w.lm_head, vocabulary, Bias::kNo);
 }
 
 class Bloom final : public CausalLm {
  public:
-  explicit Bloom(const LoadContext& load) : source_(load.folder, "transformer.") {
+  explicit Bloom(const LoadContext& load) : source_(load, "transformer.") {
     visit(config_, load.config);
     check_heads(load.config, {"hidden_size", config_.hidden_size}, {"n_head", config_.n_head});
     attention_ = {.heads = config_.n_head,
@@ -82,7 +84,7 @@ class Bloom final : public CausalLm {
                   .alibi = {.slopes = alibi_slopes(config_.n_head, 8)}};
     config_.qkv_order = queries_keys_values(attention_, config_.n_head);
     weights_.h.resize(config_.n_layer);
-    source_.leave_out("lm_head.weight");  // a copy
+    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
     load_weights(weights_, config_, source_, load);
   }
 

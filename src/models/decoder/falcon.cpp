@@ -102,7 +102,7 @@ void visit(Weights& w, const FalconConfig& c, Visitor&& v) {
 
 class Falcon final : public CausalLm {
  public:
-  explicit Falcon(const LoadContext& load) : source_(load.folder, "transformer.") {
+  explicit Falcon(const LoadContext& load) : source_(load, "transformer.") {
     visit(config_, load.config);
     check_heads(load.config, {"hidden_size", config_.hidden_size},
                 {"num_attention_heads", config_.num_attention_heads});

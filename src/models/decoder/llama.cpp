@@ -87,7 +87,7 @@ void visit(Weights& w, const LlamaConfig& c, Visitor&& v) {
 
 class Llama final : public CausalLm {
  public:
-  explicit Llama(const LoadContext& load) : source_(load.folder, "model.") {
+  explicit Llama(const LoadContext& load) : source_(load, "model.") {
     visit(config_, load.config);
     check_heads(load.config, {"num_attention_heads", config_.num_attention_heads},
                 {"num_key_value_heads", config_.num_key_value_heads});

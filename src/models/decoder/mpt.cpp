@@ -23,8 +23,9 @@ struct MptConfig {
   std::size_t max_seq_len = 2048;
   float layer_norm_epsilon = 1e-5F;
   bool no_bias = true;
-  bool learned_pos_emb = true;  // without ALiBi
-  float logit_scale = 1;        // a number, or "inv_sqrt_d_model"
+  bool tie_word_embeddings = true;  // GGUF files may have a head that is rounded less
+  bool learned_pos_emb = true;      // without ALiBi
+  float logit_scale = 1;            // a number, or "inv_sqrt_d_model"
   struct {
     bool alibi = true;
     double alibi_bias_max = 8;
@@ -52,6 +53,7 @@ void visit(MptConfig& c, const Visitor& v) {
   v.optional("max_seq_len", c.max_seq_len, kMaxPositions);
   v.optional("layer_norm_epsilon", c.layer_norm_epsilon);
   v.optional("no_bias", c.no_bias);
+  v.optional("tie_word_embeddings", c.tie_word_embeddings);
   v.optional("learned_pos_emb", c.learned_pos_emb);
   const base::JsonObject& json = v.json();
   if (json.has("norm_type") && json.string("norm_type") != "layernorm") {
@@ -116,12 +118,12 @@ void visit(Weights& w, const MptConfig& c, Visitor&& v) {
     v({at + "ffn.down_proj"}, block.down_proj, MatrixShape{width, inner}, bias);
   }
   v("norm_f", w.norm_f, width, bias);
-  v({std::string("wte")}, w.lm_head, vocabulary, Bias::kNo);
+  v({std::string(c.tie_word_embeddings ? "wte" : "lm_head")}, w.lm_head, vocabulary, Bias::kNo);
 }
 
 class Mpt final : public CausalLm {
  public:
-  explicit Mpt(const LoadContext& load) : source_(load.folder, "transformer.") {
+  explicit Mpt(const LoadContext& load) : source_(load, "transformer.") {
     visit(config_, load.config);
     check_heads(load.config, {"d_model", config_.d_model}, {"n_heads", config_.n_heads});
     check_heads(load.config, {"n_heads", config_.n_heads}, {"kv_n_heads", config_.attn_config.kv_n_heads});
@@ -137,7 +139,7 @@ class Mpt final : public CausalLm {
       attention_.alibi.slopes = alibi_slopes(config_.n_heads, config_.attn_config.alibi_bias_max);
     }
     weights_.blocks.resize(config_.n_layers);
-    source_.leave_out("lm_head.weight");  // a copy
+    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
     load_weights(weights_, config_, source_, load);
   }
 
