@@ -1,5 +1,6 @@
 #include "answer_view.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -152,6 +153,85 @@ void append_human_result(std::string& out, const Asked& asked, const Result& res
   for (std::size_t i = 0; i < result.answers.size(); ++i) {
     if (result.answers.size() > 1) out += std::to_string(i + 1) + ". ";
     append_answer_view(out, asked, result.answers[i], options);
+  }
+}
+
+namespace {
+
+void append_source(std::string& out, const Asked& asked, const Passage& passage) {
+  const TextSource& source = asked.sources[passage.document];
+  out += ",\"start\":";
+  append_json_integer(out, static_cast<std::int64_t>(passage.range.start));
+  out += ",\"end\":";
+  append_json_integer(out, static_cast<std::int64_t>(passage.range.end));
+  out += ",\"file\":";
+  if (source.kind == TextSource::Kind::kCommandLine) {
+    out += "null";
+  } else {
+    append_json_string(out, source.path);
+  }
+  if (source.layout.verbatim) return;
+  out += ",\"location\":";
+  append_json_string(out, place(source, asked.documents[passage.document].text(), passage.range).describe());
+}
+
+}  // namespace
+
+void append_json_answer(std::string& out, const Asked& asked, const WrittenAnswer& answer) {
+  out += "{\"question\":";
+  append_json_string(out, asked.question);
+  out += ",\"answer\":";
+  append_json_string(out, answer.text);
+  out += answer.is_known ? ",\"known\":true,\"sentences\":[" : ",\"known\":false,\"sentences\":[";
+  for (std::size_t i = 0; i < answer.sentences.size(); ++i) {
+    const WrittenSentence& sentence = answer.sentences[i];
+    out += i > 0 ? ",{\"text\":" : "{\"text\":";
+    append_json_string(out, sentence.text);
+    out += ",\"citations\":[";
+    for (std::size_t j = 0; j < sentence.citations.size(); ++j) {
+      if (j > 0) out += ',';
+      append_json_integer(out, static_cast<std::int64_t>(sentence.citations[j]));
+    }
+    out += sentence.is_supported ? "],\"supported\":true}" : "],\"supported\":false}";
+  }
+  out += "],\"passages\":[";
+  for (std::size_t i = 0; i < answer.passages.size(); ++i) {
+    out += i > 0 ? ",{\"text\":" : "{\"text\":";
+    append_json_string(out, answer.passages[i].text);
+    append_source(out, asked, answer.passages[i]);
+    out += '}';
+  }
+  out += "]}\n";
+}
+
+void append_human_answer(std::string& out, const Asked& asked, const WrittenAnswer& answer,
+                         const ViewOptions& options) {
+  const Style& style = options.style;
+  if (!answer.is_known) {
+    out += styled(answer.text, style.warning, style.reset) + '\n';
+    return;
+  }
+  bool all_supported = true;
+  for (const WrittenSentence& sentence : answer.sentences) {
+    std::string line = printable(sentence.text);
+    for (const std::size_t number : sentence.citations) line += " [" + std::to_string(number) + "]";
+    if (!sentence.is_supported) line += " (?)";
+    all_supported = all_supported && sentence.is_supported;
+    out += wrap(line, style, {.width = options.width, .indent = 0});
+  }
+  if (!all_supported) {
+    out += styled("(?) is not supported by what it cites.", style.warning, style.reset) + '\n';
+  }
+  for (std::size_t i = 0; i < answer.passages.size(); ++i) {
+    const bool is_cited = std::ranges::any_of(answer.sentences, [&](const WrittenSentence& sentence) {
+      return std::ranges::find(sentence.citations, i + 1) != sentence.citations.end();
+    });
+    if (!is_cited) continue;
+    const Passage& passage = answer.passages[i];
+    const std::string_view document = asked.documents[passage.document].text();
+    const std::string where = location(asked.sources[passage.document], document, passage.range);
+    out += styled("[" + std::to_string(i + 1) + "] " + printable(where), style.dim, style.reset) + '\n';
+    out += wrap(printable(passage.text), style, {.width = options.width, .indent = 4});
   }
 }
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "kvasir/reader.h"
+#include "kvasir/generative_reader.h"
 #include "terminal.h"
 #include "text_source.h"
 
@@ -24,11 +24,17 @@ struct Asked {
 // from a converted file also has "location":"page 3".
 void append_json_result(std::string& out, const Asked& asked, const Result& result);
 
+// {"question":…,"answer":…,"known":…,"sentences":[{"text":…,"citations":[1],"supported":true}],
+//  "passages":[{"text":…,"start":…,"end":…,"file":…}]}\n
+void append_json_answer(std::string& out, const Asked& asked, const WrittenAnswer& answer);
+
 // The answers with their confidence, the sentences around them, file and line.
 struct ViewOptions {
   Style style;
   std::size_t width = 0;  // columns to wrap at; 0 = not at all
 };
+void append_human_answer(std::string& out, const Asked& asked, const WrittenAnswer& answer,
+                         const ViewOptions& options);
 void append_human_result(std::string& out, const Asked& asked, const Result& result,
                          const ViewOptions& options);
 

@@ -8,7 +8,9 @@
 
 #include "answer_view.h"
 #include "command.h"
+#include "generation_options.h"
 #include "interrupt.h"
+#include "kvasir/generative_reader.h"
 #include "kvasir/reader.h"
 #include "model_location.h"
 #include "progress.h"
@@ -30,6 +32,12 @@ for questions until Ctrl-D.
 --json prints one line per question:
   {"question":…,"answers":[{"answer":…,"score":…,"start":…,"end":…,"file":…}],
    "no_answer_score":…,"windows":…}
+With --generate, a language model writes the answer from the passages that the
+reader finds, with their numbers, like [1]; sentences that their passages do not
+support are marked (?). --json prints
+  {"question":…,"answer":…,"known":…,"sentences":[{"text":…,"citations":[1],
+   "supported":true}],"passages":[{"text":…,"start":…,"end":…,"file":…}]}
+
 start and end count Unicode code points of the file as it is, which for UTF-8
 text is taken byte for byte; for other files they count in the converted text,
 and "location" tells the page, line, … of the file. file is null for --context
@@ -40,6 +48,7 @@ Examples:
   kvasir ask -q "Who?" -q "When?" --json letters/*.txt
   kvasir ask -q "How long is the notice period?" contract.pdf minutes/
   kvasir ask --context "Ada Lovelace was born in 1815." -q "When was Ada born?"
+  kvasir ask --generate -m models/vicuna-7b -q "Why did it end?" treaty.txt
   curl -s https://example.org/a.txt | kvasir ask -q "What is it?" --top-k 3
   kvasir ask report.txt)";
 
@@ -52,6 +61,10 @@ struct AskArguments {
   std::string context;
   bool has_context = false;
   bool json = false;
+  bool generate = false;
+  std::string reader;            // with --generate, where --model is the one that writes
+  std::size_t max_passages = 5;  // likewise
+  std::string chat_template;     // likewise
   ModelArguments model;
   DecodeArguments decode;
 };
@@ -117,6 +130,55 @@ Result answer(const Reader& reader, const std::string& question, std::span<const
   return reader.ask(question, documents, options);
 }
 
+// A line that says how far the model has come, instead of an answer that was not checked yet.
+WrittenAnswer write_answer(const GenerativeReader& writer, const std::string& question,
+                           const std::vector<Document>& documents, WriteOptions options) {
+  ProgressLine line(true);
+  std::string text;
+  options.generate.cancel = &interrupt_flag();
+  options.generate.on_text = [&](std::string_view piece) {
+    text += piece;
+    if (line.due()) line.update("writing: " + std::to_string(text.size()) + " bytes");
+  };
+  return writer.answer(question, documents, options);
+}
+
+void run_generate(const AskArguments& arguments, Program& program) {
+  if (arguments.questions.empty()) throw UsageError("no question; give one with -q");
+  const std::filesystem::path model = find_language_model(arguments.model.model);
+  std::vector<TextSource> sources = read_sources(arguments);
+  std::optional<InterruptAtOnce> at_once(std::in_place);
+  // What is said of threads and instruction sets is meant for both.
+  ModelArguments reader_model = arguments.model;
+  reader_model.model = arguments.reader;
+  reader_model.precision = "auto";
+  GenerationArguments generation;
+  generation.model = arguments.model;
+  generation.chat_template = arguments.chat_template;
+  const Reader reader = Reader::load(find_reader(arguments.reader), reader_options(reader_model));
+  const std::vector<Document> documents = prepare_documents(reader, sources);
+  const GenerativeReader writer(reader, Generator::load(model, generator_options(generation)));
+  at_once.reset();
+  ViewOptions view;
+  if (!arguments.json) {
+    use_utf8_locale();
+    view = {.style = make_style(use_color(program.color, STDOUT_FILENO)), .width = wrap_width(STDOUT_FILENO)};
+  }
+  for (std::size_t i = 0; i < arguments.questions.size(); ++i) {
+    const Asked asked{arguments.questions[i], Decode::kKvasir, documents, sources};
+    const WrittenAnswer answer =
+        write_answer(writer, arguments.questions[i], documents, {.max_passages = arguments.max_passages});
+    std::string& out = program.out.buffer();
+    if (arguments.json) {
+      append_json_answer(out, asked, answer);
+    } else {
+      if (i > 0) out += '\n';
+      append_human_answer(out, asked, answer, view);
+    }
+    program.out.flush();
+  }
+}
+
 void run_prompt(const Reader& reader, std::span<const Document> documents,
                 std::span<const TextSource> sources, const AskOptions& options, const ViewOptions& view,
                 Output& out) {
@@ -144,6 +206,13 @@ void run_prompt(const Reader& reader, std::span<const Document> documents,
 
 void run_ask(const AskArguments& arguments, Program& program) {
   check_arguments(arguments);
+  if (arguments.generate) {
+    run_generate(arguments, program);
+    return;
+  }
+  if (!arguments.reader.empty() || !arguments.chat_template.empty()) {
+    throw UsageError("--reader and --chat-template go with --generate");
+  }
   std::vector<TextSource> sources = read_sources(arguments);
   std::optional<InterruptAtOnce> at_once(std::in_place);
   const Reader reader = Reader::load(find_model(arguments.model.model), reader_options(arguments.model));
@@ -223,6 +292,26 @@ void add_ask(CLI::App& app, Program& program) {
   command->add_option("-k,--top-k", arguments->decode.options.top_k, "Answers to give (default: 1)")
       ->option_text("N");
   command->add_flag("--json", arguments->json, "One line of JSON per question, for machines");
+  const char* const writing = "Written answers";
+  command
+      ->add_flag("--generate", arguments->generate,
+                 "Let the language model of --model write the answer from the passages that matter")
+      ->group(writing);
+  command
+      ->add_option(
+          "--reader", arguments->reader,
+          "Model that finds the passages and checks the answer (default: the one that ships with kvasir)")
+      ->option_text("MODEL")
+      ->group(writing);
+  command->add_option("--max-passages", arguments->max_passages, "Passages to write from (default: 5)")
+      ->option_text("N")
+      ->check(CLI::Range(1, 100))
+      ->group(writing);
+  command
+      ->add_option("--chat-template", arguments->chat_template,
+                   "How the request becomes a prompt; see kvasir help chat")
+      ->option_text("NAME|FILE")
+      ->group(writing);
   add_decode_options(*command, arguments->decode, "kvasir");
   add_model_options(*command, arguments->model);
   command->callback([arguments, &program] {

@@ -31,13 +31,7 @@ std::filesystem::path named_model(const std::string& given) {
                                         "; kvasir pull " + given + " fetches one of that name");
 }
 
-}  // namespace
-
-std::filesystem::path find_model(const std::string& given) {
-  if (!given.empty()) return named_model(given);
-  if (const char* name = std::getenv("KVASIR_MODEL"); name != nullptr && *name != '\0')
-    return named_model(name);
-
+std::filesystem::path shipped_model() {
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   std::filesystem::path installed =
@@ -47,6 +41,19 @@ std::filesystem::path find_model(const std::string& given) {
   if (is_model(source)) return source;
   throw Error(ErrorCode::kNotFound, "the model that ships with kvasir is not at " + installed.string() +
                                         "; name a model with --model or KVASIR_MODEL");
+}
+
+}  // namespace
+
+std::filesystem::path find_model(const std::string& given) {
+  if (!given.empty()) return named_model(given);
+  if (const char* name = std::getenv("KVASIR_MODEL"); name != nullptr && *name != '\0')
+    return named_model(name);
+  return shipped_model();
+}
+
+std::filesystem::path find_reader(const std::string& given) {
+  return given.empty() ? shipped_model() : named_model(given);
 }
 
 }  // namespace kvasir::cli

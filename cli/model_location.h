@@ -13,4 +13,7 @@ namespace kvasir::cli {
 // from. Throws kvasir::Error{kNotFound} if there is none of these.
 std::filesystem::path find_model(const std::string& given);
 
+// The same without the environment's KVASIR_MODEL, which may be a language model.
+std::filesystem::path find_reader(const std::string& given);
+
 }  // namespace kvasir::cli

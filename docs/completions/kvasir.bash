@@ -31,7 +31,7 @@ _kvasir() {
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
     case $command in
-      ask) words="--question -q --context --top-k -k --json $decoding $model $threads $help" ;;
+      ask) words="--generate --reader --max-passages --chat-template --question -q --context --top-k -k --json $decoding $model $threads $help" ;;
       generate) words="--prompt -p --json --no-special-tokens $generating $model $threads $help" ;;
       chat) words="--system --load --chat-template $generating $model $threads $help" ;;
       eval)

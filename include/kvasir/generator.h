@@ -135,6 +135,8 @@ class Generator {
   // Answers the last message of a conversation. Throws as generate(), and kUnsupported if nothing says how
   // this model converses.
   GenerateResult chat(const std::vector<ChatMessage>& messages, const GenerateOptions& options = {}) const;
+  // Whether chat() knows how: the model has a template, or is on a server.
+  bool can_chat() const noexcept;
   // The prompt that chat() makes of the messages; of a model on a server, which makes its own, kUnsupported.
   std::string chat_prompt(const std::vector<ChatMessage>& messages) const;
 

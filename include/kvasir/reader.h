@@ -148,6 +148,8 @@ class Document {
   const std::string& text() const noexcept;  // UTF-8, as given
   const std::string& name() const noexcept;  // as given to prepare(); may be empty
   std::size_t tokens() const noexcept;       // number of tokens without special ones
+  // Bytes [begin, end) of the text in all units. Precondition: on boundaries of code points.
+  Range range(std::size_t begin, std::size_t end) const noexcept;
 
  private:
   friend class Reader;

@@ -33,6 +33,17 @@ std::size_t Document::tokens() const noexcept {
   return impl_ == nullptr ? 0 : impl_->tokens.size();
 }
 
+Range Document::range(std::size_t begin, std::size_t end) const noexcept {
+  if (impl_ == nullptr) return {};
+  const base::OffsetMap& offsets = impl_->offsets;
+  return {.byte_start = begin,
+          .byte_end = end,
+          .start = offsets.code_points(begin),
+          .end = offsets.code_points(end),
+          .utf16_start = offsets.utf16_units(begin),
+          .utf16_end = offsets.utf16_units(end)};
+}
+
 Document Reader::prepare(std::string text, std::string name) const {
   const std::string where = name.empty() ? "document" : name;
   if (text.empty()) throw Error(ErrorCode::kInvalidArgument, where + ": is empty: `context` cannot be empty");

@@ -25,6 +25,10 @@ GenerateResult Generator::chat(const std::vector<ChatMessage>& messages,
   return impl_->chat(messages, options);
 }
 
+bool Generator::can_chat() const noexcept {
+  return impl_->can_chat();
+}
+
 std::string Generator::chat_prompt(const std::vector<ChatMessage>& messages) const {
   return impl_->chat_prompt(messages);
 }

@@ -17,6 +17,7 @@ class Generator::Impl {
                                       const GenerateOptions& options) const = 0;
   virtual GenerateResult chat(const std::vector<ChatMessage>& messages,
                               const GenerateOptions& options) const = 0;
+  virtual bool can_chat() const noexcept = 0;
   virtual std::string chat_prompt(const std::vector<ChatMessage>& messages) const = 0;
   virtual std::size_t count_tokens(std::string_view text) const = 0;
   using Consume = std::function<void(std::size_t position, const std::vector<float>& logits)>;

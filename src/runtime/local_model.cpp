@@ -80,6 +80,7 @@ class LocalModel final : public Generator::Impl {
     return run(chat_ids(chat_prompt(messages)), own, std::move(ends));
   }
 
+  bool can_chat() const noexcept override { return conversation_.has_template(); }
   std::string chat_prompt(const std::vector<ChatMessage>& messages) const override {
     std::vector<text::ChatMessage> own;
     for (const ChatMessage& message : messages)

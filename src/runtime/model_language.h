@@ -28,6 +28,7 @@ class Conversation {
  public:
   Conversation(const ModelLanguage& language, const std::filesystem::path& model, const std::string& chosen);
 
+  bool has_template() const noexcept { return template_.has_value(); }
   // Throws kUnsupported if nothing says how the model converses, and as text::ChatTemplate::render.
   std::string prompt(std::span<const text::ChatMessage> messages) const;
   const std::vector<std::string>& stop() const noexcept { return stop_; }

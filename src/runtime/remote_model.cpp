@@ -33,6 +33,7 @@ class RemoteModel final : public Generator::Impl {
   GenerateResult generate_ids(const std::vector<std::int32_t>&, const GenerateOptions&) const override {
     unsupported("takes text, not token ids");
   }
+  bool can_chat() const noexcept override { return true; }
   std::string chat_prompt(const std::vector<ChatMessage>&) const override {
     unsupported("makes its prompts itself");
   }

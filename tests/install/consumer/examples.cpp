@@ -3,6 +3,7 @@
 
 #include <kvasir/convert.h>
 #include <kvasir/error.h>
+#include <kvasir/generative_reader.h>
 #include <kvasir/generator.h>
 #include <kvasir/reader.h>
 
@@ -28,6 +29,14 @@ int write_on() {
     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
   }
   return 0;
+}
+
+void write_from(const kvasir::Reader& reader, const kvasir::Generator& generator,
+                const kvasir::Document& document) {
+  kvasir::GenerativeReader writer(reader, generator);
+  auto written = writer.answer("Where was the treaty signed?", {document});
+  std::cout << written.text << '\n';
+  std::cout << written.passages.at(0).text << '\n';
 }
 
 void ask_a_document(const kvasir::Reader& reader, std::string bytes) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <kvasir/generator.h>
 #include <kvasir/reader.h>
 
 #include <string>
@@ -8,4 +9,6 @@ int load_a_model();
 void ask_a_document(const kvasir::Reader& reader, std::string bytes);
 void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document);
 int write_on();
+void write_from(const kvasir::Reader& reader, const kvasir::Generator& generator,
+                const kvasir::Document& document);
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document);
