@@ -60,6 +60,9 @@ class EachDecoder : public Decoder {
         [this](std::string token, std::size_t index) { return decode_one(std::move(token), index); },
         std::move(next));
   }
+  void decode_middle(MiddleToken& token) const final {
+    token.bytes = decode_one(std::move(token.bytes), token.fused ? 0 : 1);
+  }
 
  private:
   virtual std::string decode_one(std::string token, std::size_t index) const = 0;
@@ -105,6 +108,10 @@ class BpeDecoder : public Decoder {
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_word_suffix_stage(suffix_, std::move(next));
   }
+  void decode_middle(MiddleToken& token) const override {
+    const Replacement replacement{suffix_, " "};
+    replace_all(token.bytes, {&replacement, 1});
+  }
 
  private:
   std::string suffix_;
@@ -120,6 +127,7 @@ class ByteLevelDecoder : public Decoder {
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_bytes_stage(bytes_of, std::move(next));
   }
+  void decode_middle(MiddleToken& token) const override { token = {bytes_of(std::move(token.bytes)), true}; }
 
  private:
   static std::string bytes_of(std::string token) {
@@ -157,6 +165,9 @@ class ByteFallbackDecoder : public Decoder {
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_byte_runs_stage(byte_of, std::move(next));
   }
+  void decode_middle(MiddleToken& token) const override {
+    if (const auto byte = byte_of(token.bytes)) token.bytes.assign(1, *byte);
+  }
 
  private:
   static std::optional<char> byte_of(std::string_view token) {
@@ -178,6 +189,7 @@ class FuseDecoder : public Decoder {
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_fuse_stage(std::move(next));
   }
+  void decode_middle(MiddleToken& token) const override { token.fused = true; }
 };
 
 // "▁" becomes a space, but none in the first token if one was put before the text.
@@ -228,6 +240,9 @@ class SequenceDecoder : public Decoder {
     for (auto part = parts_.rbegin(); part != parts_.rend(); ++part) next = (*part)->stage(std::move(next));
     return next;
   }
+  void decode_middle(MiddleToken& token) const override {
+    for (const auto& part : parts_) part->decode_middle(token);
+  }
 
  private:
   std::vector<std::unique_ptr<Decoder>> parts_;
@@ -239,24 +254,29 @@ class StripDecoder : public Decoder {
   StripDecoder(std::string content, std::size_t start, std::size_t stop)
       : content_(std::move(content)), start_(start), stop_(stop) {}
   Tokens decode_chain(Tokens tokens) const override {
-    for (std::string& token : tokens) {
-      std::size_t begin = 0, end = token.size();
-      for (std::size_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0; ++i) {
-        begin += content_.size();
-      }
-      for (std::size_t i = 0;
-           i < stop_ && std::string_view(token).substr(begin, end - begin).ends_with(content_); ++i) {
-        end -= content_.size();
-      }
-      token = token.substr(begin, end - begin);
-    }
+    for (std::string& token : tokens) token = stripped(token);
     return tokens;
   }
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_strip_stage({.content = content_, .start = start_, .stop = stop_}, std::move(next));
   }
+  void decode_middle(MiddleToken& token) const override {
+    if (!token.fused) token.bytes = stripped(token.bytes);
+  }
 
  private:
+  std::string stripped(const std::string& token) const {
+    std::size_t begin = 0, end = token.size();
+    for (std::size_t i = 0; i < start_ && token.compare(begin, content_.size(), content_) == 0; ++i) {
+      begin += content_.size();
+    }
+    for (std::size_t i = 0;
+         i < stop_ && std::string_view(token).substr(begin, end - begin).ends_with(content_); ++i) {
+      end -= content_.size();
+    }
+    return token.substr(begin, end - begin);
+  }
+
   std::string content_;
   std::size_t start_, stop_;
 };
@@ -282,6 +302,9 @@ class CtcDecoder : public Decoder {
           return decode_one(std::move(token));
         },
         std::move(next));
+  }
+  void decode_middle(MiddleToken& token) const override {
+    token.bytes = decode_one(std::move(token.bytes)).value_or("");
   }
 
  private:

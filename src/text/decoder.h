@@ -27,6 +27,13 @@ class Decoder {
   // What becomes of the tokens, which is again a list of them; the text is that list joined.
   virtual std::vector<std::string> decode_chain(std::vector<std::string> tokens) const = 0;
   std::string decode(std::vector<std::string> tokens) const;
+
+  // A token in the middle of a text: what it adds, which may be bytes of a character that has only begun.
+  struct MiddleToken {
+    std::string bytes;
+    bool fused = false;  // it is part of one token by now, whose ends are elsewhere
+  };
+  virtual void decode_middle(MiddleToken& token) const = 0;
 };
 
 // Reads the "decoder" of a tokenizer.json: BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace,

@@ -15,7 +15,7 @@ namespace {
 void append_json_string(Runtime& runtime, std::string_view text, bool ensure_ascii, std::string& out) {
   runtime.charge(text.size());
   const auto append_unit = [&](unsigned unit) {
-    std::array<char, 8> escape;
+    std::array<char, 16> escape;
     std::snprintf(escape.data(), escape.size(), "\\u%04x", unit);
     out += escape.data();
   };

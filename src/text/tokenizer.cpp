@@ -208,6 +208,14 @@ std::optional<std::string_view> Tokenizer::decoded_token(std::int32_t id,
   return content;
 }
 
+std::string Tokenizer::token_bytes(std::int32_t id) const {
+  const auto token = decoded_token(id, {.skip_special_tokens = true});
+  if (!token) return {};
+  Decoder::MiddleToken middle{std::string(*token)};
+  impl_->parts.decoder->decode_middle(middle);
+  return std::move(middle.bytes);
+}
+
 const Decoder& Tokenizer::decoder() const noexcept {
   return *impl_->parts.decoder;
 }

@@ -66,6 +66,9 @@ class Tokenizer {
   std::string decode(std::span<const std::int32_t> ids, const DecodeOptions& options) const;
   // The token that decode() makes text of; none for an id that it skips.
   std::optional<std::string_view> decoded_token(std::int32_t id, const DecodeOptions& options) const;
+  // The bytes that the token adds in the middle of a text; none for a special token and an id that does not
+  // exist.
+  std::string token_bytes(std::int32_t id) const;
   const Decoder& decoder() const noexcept;
 
   std::string_view token(std::int32_t id) const;  // "" for an id that does not exist

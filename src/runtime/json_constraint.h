@@ -1,0 +1,61 @@
+// Keeps an output to a JSON schema: whatever is chosen of what it allows, the text becomes valid JSON that
+// the schema allows, and may end only there.
+//
+//   auto vocabulary = std::make_shared<const runtime::TokenVocabulary>(tokenizer);        // once for a model
+//   auto grammar = runtime::compile_for(*vocabulary, schema, "the request's schema");      // once for a
+//   schema runtime::JsonConstraint constraint(grammar, vocabulary, {eos});                       // for each
+//   sequence const auto token = sampler.sample(logits, &constraint); constraint.accept(token.id);
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/json_schema.h"
+#include "runtime/token_constraint.h"
+#include "runtime/token_vocabulary.h"
+
+namespace kvasir::runtime {
+
+// The grammar of a schema with what the vocabulary can write. Throws as compile_json_schema, and kUnsupported
+// if it lacks tokens of the single characters that JSON is made of.
+std::shared_ptr<const JsonGrammar> compile_for(const TokenVocabulary& vocabulary,
+                                               const base::json::value& schema, const std::string& origin);
+
+class JsonConstraint : public TokenConstraint {
+ public:
+  JsonConstraint(std::shared_ptr<const JsonGrammar> grammar,
+                 std::shared_ptr<const TokenVocabulary> vocabulary, std::vector<std::int32_t> eos_token_ids);
+
+  bool allows(std::int32_t id) const override;
+  void mask(std::span<float> logits) const override;
+  void accept(std::int32_t id) override;
+
+  bool is_complete() const noexcept { return matcher_.state().complete; }  // the text may end here
+  // Nothing but an end may follow: the caller need not run the model to know.
+  bool must_end() const noexcept { return is_complete() && matcher_.state().threads.empty(); }
+
+ private:
+  using Mask = std::vector<std::uint64_t>;  // a bit for each id
+  struct ThreadLess {
+    bool operator()(const std::vector<ByteMatcher::Thread>& a,
+                    const std::vector<ByteMatcher::Thread>& b) const;
+  };
+  bool is_end(std::int32_t id) const noexcept;
+  const Mask& allowed_tokens() const;
+  Mask find_allowed_tokens() const;
+
+  std::shared_ptr<const JsonGrammar> grammar_;
+  std::shared_ptr<const TokenVocabulary> vocabulary_;
+  std::vector<std::int32_t> eos_token_ids_;
+  // Looking ahead makes continuations, which are taken back.
+  mutable ByteMatcher matcher_;
+  mutable std::vector<ByteMatcher::State> ahead_;
+  // Of states that were met: a text inside a string is in the same one again and again.
+  mutable std::map<std::vector<ByteMatcher::Thread>, Mask, ThreadLess> masks_;
+};
+
+}  // namespace kvasir::runtime
