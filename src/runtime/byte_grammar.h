@@ -9,10 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <span>
 #include <string>
-#include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace kvasir::runtime {
@@ -59,59 +56,6 @@ class ByteGrammar {
  private:
   NodeId add(Node node);
   std::vector<Node> nodes_;
-};
-
-class ByteMatcher {
- public:
-  // Precondition: the grammar is pruned and outlives the matcher; nothing that repeats matches the empty
-  // text, and nothing contains itself at its beginning.
-  ByteMatcher(const ByteGrammar& grammar, NodeId root);
-
-  struct Thread {
-    NodeId node;
-    std::uint32_t offset;  // in a literal
-    std::uint32_t next;    // continuation
-    friend bool operator==(const Thread&, const Thread&) = default;
-  };
-  struct State {
-    std::vector<Thread> threads;
-    bool complete = false;  // the text may end here
-    bool dead() const noexcept { return threads.empty() && !complete; }
-  };
-  const State& state() const noexcept { return state_; }
-  // `to` becomes the state after the byte; dead if it does not match.
-  void step(const State& from, std::uint8_t byte, State& to);
-  void advance(std::uint8_t byte);
-  ByteSet next_bytes() const;
-
-  // Continuations made after this place can be taken back: what a look ahead leaves.
-  std::size_t mark() const noexcept { return frames_.size(); }
-  void release(std::size_t mark);
-
- private:
-  static constexpr std::uint32_t kEnd = 0;  // the continuation of the whole text
-  struct Frame {
-    NodeId node;
-    std::uint32_t count;  // children matched of a sequence, times of a repetition
-    std::uint32_t next;
-    friend bool operator==(const Frame&, const Frame&) = default;
-  };
-  struct FrameHash {
-    std::size_t operator()(const Frame& frame) const noexcept {
-      std::uint64_t hash = frame.node * 0x9E3779B97F4A7C15 + frame.count;
-      hash = (hash ^ hash >> 29) * 0xBF58476D1CE4E5B9 + frame.next;
-      return static_cast<std::size_t>((hash ^ hash >> 32) * 0x94D049BB133111EB);
-    }
-  };
-  std::uint32_t push(const Frame& frame);
-  void enter(NodeId node, std::uint32_t next, State& out);
-  void repeat(NodeId node, std::uint32_t count, std::uint32_t next, State& out);
-  void leave(std::uint32_t continuation, State& out);
-
-  const ByteGrammar& grammar_;
-  std::vector<Frame> frames_;
-  std::unordered_map<Frame, std::uint32_t, FrameHash> numbers_;
-  State state_, scratch_;
 };
 
 }  // namespace kvasir::runtime

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 #include <utility>
 
 #include "kvasir/error.h"
@@ -11,7 +10,8 @@ namespace kvasir::runtime {
 
 namespace {
 
-constexpr std::size_t kMaxMasks = 64;  // of 16 KiB for a vocabulary of 128,000
+constexpr std::size_t kMaxMasks = 64;     // of 16 KiB for a vocabulary of 128,000
+constexpr std::size_t kMaxStates = 4096;  // kept from one token to the next, of 1 KiB
 
 }  // namespace
 
@@ -42,15 +42,7 @@ JsonConstraint::JsonConstraint(std::shared_ptr<const JsonGrammar> grammar,
       vocabulary_(std::move(vocabulary)),
       eos_token_ids_(std::move(eos_token_ids)),
       matcher_(grammar_->grammar, grammar_->root),
-      ahead_(1) {}
-
-bool JsonConstraint::ThreadLess::operator()(const std::vector<ByteMatcher::Thread>& a,
-                                            const std::vector<ByteMatcher::Thread>& b) const {
-  const auto key = [](const ByteMatcher::Thread& t) { return std::tuple(t.node, t.offset, t.next); };
-  return std::lexicographical_compare(
-      a.begin(), a.end(), b.begin(), b.end(),
-      [&](const ByteMatcher::Thread& x, const ByteMatcher::Thread& y) { return key(x) < key(y); });
-}
+      state_(matcher_.start()) {}
 
 bool JsonConstraint::is_end(std::int32_t id) const noexcept {
   return std::find(eos_token_ids_.begin(), eos_token_ids_.end(), id) != eos_token_ids_.end();
@@ -59,23 +51,20 @@ bool JsonConstraint::is_end(std::int32_t id) const noexcept {
 bool JsonConstraint::allows(std::int32_t id) const {
   if (is_end(id)) return is_complete();
   const std::string_view bytes = vocabulary_->bytes(id);
-  if (bytes.empty()) return false;
-  const std::size_t mark = matcher_.mark();
-  ahead_.resize(std::max<std::size_t>(ahead_.size(), 2));
-  const ByteMatcher::State* state = &matcher_.state();
-  for (std::size_t i = 0; i < bytes.size() && !state->dead(); ++i) {
-    ByteMatcher::State& next = ahead_[i % 2];
-    matcher_.step(*state, static_cast<std::uint8_t>(bytes[i]), next);
-    state = &next;
+  StateId state = bytes.empty() ? ByteMatcher::kDead : state_;
+  for (std::size_t i = 0; i < bytes.size() && state != ByteMatcher::kDead; ++i) {
+    state = matcher_.next(state, static_cast<std::uint8_t>(bytes[i]));
   }
-  const bool allowed = !state->dead();
-  matcher_.release(mark);
-  return allowed;
+  return state != ByteMatcher::kDead;
 }
 
 void JsonConstraint::accept(std::int32_t id) {
   if (is_end(id)) return;
-  for (const char byte : vocabulary_->bytes(id)) matcher_.advance(static_cast<std::uint8_t>(byte));
+  for (const char byte : vocabulary_->bytes(id))
+    state_ = matcher_.next(state_, static_cast<std::uint8_t>(byte));
+  if (matcher_.states() <= kMaxStates) return;
+  state_ = matcher_.forget_all_but(state_);
+  masks_.clear();
 }
 
 // Through the sorted tokens: ahead_[n] is the state after the first n bytes of the current one, so what a
@@ -83,24 +72,19 @@ void JsonConstraint::accept(std::int32_t id) {
 // all its tokens along.
 JsonConstraint::Mask JsonConstraint::find_allowed_tokens() const {
   Mask out((vocabulary_->size() + 63) / 64);
-  const std::size_t mark = matcher_.mark();
   const auto entries = vocabulary_->sorted();
-  ahead_[0] = matcher_.state();
+  ahead_.assign(1, state_);
   std::size_t known = 0;  // bytes of the token before that matched
   for (std::size_t i = 0; i < entries.size();) {
     const std::string_view bytes = vocabulary_->bytes(entries[i].id);
     known = std::min<std::size_t>(known, entries[i].common);
     if (ahead_.size() <= bytes.size()) ahead_.resize(bytes.size() + 1);
-    bool matches = true;
     while (known < bytes.size()) {
-      matcher_.step(ahead_[known], static_cast<std::uint8_t>(bytes[known]), ahead_[known + 1]);
-      if (ahead_[known + 1].dead()) {
-        matches = false;
-        break;
-      }
-      ++known;
+      const StateId next = matcher_.next(ahead_[known], static_cast<std::uint8_t>(bytes[known]));
+      if (next == ByteMatcher::kDead) break;
+      ahead_[++known] = next;
     }
-    if (matches) {
+    if (known == bytes.size()) {
       const auto id = static_cast<std::size_t>(entries[i].id);
       out[id / 64] |= std::uint64_t{1} << (id % 64);
       ++i;
@@ -109,15 +93,13 @@ JsonConstraint::Mask JsonConstraint::find_allowed_tokens() const {
       while (i < entries.size() && entries[i].common > known);
     }
   }
-  matcher_.release(mark);
   return out;
 }
 
 const JsonConstraint::Mask& JsonConstraint::allowed_tokens() const {
-  const auto& threads = matcher_.state().threads;
-  if (const auto found = masks_.find(threads); found != masks_.end()) return found->second;
+  if (const auto found = masks_.find(state_); found != masks_.end()) return found->second;
   if (masks_.size() >= kMaxMasks) masks_.clear();
-  return masks_.emplace(threads, find_allowed_tokens()).first->second;
+  return masks_.emplace(state_, find_allowed_tokens()).first->second;
 }
 
 void JsonConstraint::mask(std::span<float> logits) const {

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/byte_matcher.h"
 #include "runtime/json_schema.h"
 #include "runtime/token_constraint.h"
 #include "runtime/token_vocabulary.h"
@@ -34,16 +35,12 @@ class JsonConstraint : public TokenConstraint {
   void mask(std::span<float> logits) const override;
   void accept(std::int32_t id) override;
 
-  bool is_complete() const noexcept { return matcher_.state().complete; }  // the text may end here
+  bool is_complete() const noexcept { return matcher_.complete(state_); }  // the text may end here
   // Nothing but an end may follow: the caller need not run the model to know.
-  bool must_end() const noexcept { return is_complete() && matcher_.state().threads.empty(); }
+  bool must_end() const noexcept { return is_complete() && !matcher_.can_go_on(state_); }
 
  private:
   using Mask = std::vector<std::uint64_t>;  // a bit for each id
-  struct ThreadLess {
-    bool operator()(const std::vector<ByteMatcher::Thread>& a,
-                    const std::vector<ByteMatcher::Thread>& b) const;
-  };
   bool is_end(std::int32_t id) const noexcept;
   const Mask& allowed_tokens() const;
   Mask find_allowed_tokens() const;
@@ -51,11 +48,11 @@ class JsonConstraint : public TokenConstraint {
   std::shared_ptr<const JsonGrammar> grammar_;
   std::shared_ptr<const TokenVocabulary> vocabulary_;
   std::vector<std::int32_t> eos_token_ids_;
-  // Looking ahead makes continuations, which are taken back.
-  mutable ByteMatcher matcher_;
-  mutable std::vector<ByteMatcher::State> ahead_;
+  mutable ByteMatcher matcher_;  // looking ahead adds states
+  StateId state_;
+  mutable std::vector<StateId> ahead_;
   // Of states that were met: a text inside a string is in the same one again and again.
-  mutable std::map<std::vector<ByteMatcher::Thread>, Mask, ThreadLess> masks_;
+  mutable std::map<StateId, Mask> masks_;
 };
 
 }  // namespace kvasir::runtime

@@ -21,6 +21,8 @@ using base::JsonObject;
 // Of schemas in schemas, references followed; and of all that a schema becomes: 40 MB.
 constexpr int kMaxDepth = 200;
 constexpr std::size_t kMaxNodes = 500'000;
+constexpr std::size_t kMaxLiterals =
+    100'000;  // bytes of all constants and names: each may become a state of 1 KiB
 constexpr std::size_t kMaxProperties = 1000;  // of one object: where one is due, all are tried
 
 // Keywords that describe and do not constrain. (format too: JSON Schema 2020-12 makes it an annotation.)
@@ -149,9 +151,18 @@ class Compiler {
     const JsonTypes types = types_of_keyword(object);
     std::vector<NodeId> ways;
     for (const json::value& value : values) {
-      if ((type_of(value) & ~types) == 0) ways.push_back(text_.value(value));
+      if ((type_of(value) & ~types) == 0) ways.push_back(counted(text_.value(value), object.origin()));
     }
     return out_.grammar.choice(std::move(ways));
+  }
+
+  NodeId counted(NodeId literal, const std::string& where) {
+    literals_ += out_.grammar.node(literal).bytes.size();
+    if (literals_ > kMaxLiterals) {
+      throw Error(ErrorCode::kResourceExhausted,
+                  where + ": the names and constants of the schema are over 100 KB");
+    }
+    return literal;
   }
 
   NodeId compile_branches(const JsonObject& object, const std::string& keyword) {
@@ -271,7 +282,8 @@ class Compiler {
     for (auto property = properties.rbegin(); property != properties.rend(); ++property) {
       const NodeId go_on = g.sequence({comma, due});
       const NodeId rest = may_close ? g.choice({go_on, close}) : go_on;
-      const NodeId member = member_of(g.literal(text_.quoted(property->name)), property->value);
+      const NodeId name = counted(g.literal(text_.quoted(property->name)), origin_);
+      const NodeId member = member_of(name, property->value);
       const NodeId with = g.sequence({member, rest});
       due = property->required ? with : g.choice({with, due});
       may_close = may_close && !property->required;
@@ -286,6 +298,7 @@ class Compiler {
   std::map<std::string, NodeId> known_;  // references
   std::set<std::string> open_;  // those whose schema is being compiled for the same place in the text
   int depth_ = 0;
+  std::size_t literals_ = 0;  // bytes
 };
 
 }  // namespace

@@ -27,8 +27,9 @@ json::value parse(const std::string& text) {
 
 bool takes(const runtime::JsonGrammar& grammar, std::string_view text) {
   runtime::ByteMatcher matcher(grammar.grammar, grammar.root);
-  for (const char byte : text) matcher.advance(static_cast<std::uint8_t>(byte));
-  return matcher.state().complete;
+  runtime::StateId state = matcher.start();
+  for (const char byte : text) state = matcher.next(state, static_cast<std::uint8_t>(byte));
+  return matcher.complete(state);
 }
 
 void expect_takes(const std::string& schema, const std::vector<std::string>& good,
@@ -159,6 +160,26 @@ TEST(JsonSchema, ErrorsNameTheKeyword) {
       EXPECT_EQ(error.code(), one.code) << one.schema;
     }
   }
+}
+
+TEST(JsonSchema, StopsWhatIsTooLarge) {
+  json::array many;
+  json::object properties;
+  for (int i = 0; i < 20'000; ++i) many.emplace_back("value " + std::to_string(i));
+  for (int i = 0; i < 1001; ++i) properties[std::to_string(i)] = true;
+  std::string deep = "true";
+  for (int i = 0; i < 45; ++i) deep = R"({"items": )" + deep + "}";
+  const auto code = [](const json::value& schema) {
+    try {
+      runtime::compile_json_schema(schema, {}, "schema");
+    } catch (const Error& error) {
+      return error.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  EXPECT_EQ(code({{"enum", many}}), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(code({{"properties", properties}}), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(code(parse(deep)), ErrorCode::kInternal) << "not too deep";
 }
 
 // ---- with vocabularies ----

@@ -177,6 +177,19 @@ TEST(StreamDecoder, EveryKindOfDecoder) {
   }
 }
 
+// What tokens add, put together, is the text (but for the space that Llama's begins with).
+TEST(TokenBytes, MakeTheText) {
+  const std::string text = "Caf\u00E9 \u65E5\u672C \U0001F600 1810\n\t\"x\" don't .";
+  for (const std::string name : {"falcon", "mpt", "bloom", "llama", "llama-nonlegacy"}) {
+    const Tokenizer tokenizer = load(name);
+    std::string bytes;
+    for (const std::int32_t id : tokenizer.encode(text, {}).ids) bytes += tokenizer.token_bytes(id);
+    if (bytes.starts_with(' ')) bytes.erase(0, 1);
+    EXPECT_EQ(bytes, text) << name;
+    EXPECT_EQ(tokenizer.token_bytes(-1), "");
+  }
+}
+
 // ---- stop strings ----
 
 struct Stopped {
