@@ -83,6 +83,7 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, const Re
   set("add_generation_prompt", jinja::Value::boolean(options.add_generation_prompt));
   set("tools", {});
   set("documents", {});
+  set("self", jinja::Value::dict(runtime, {}));  // Jinja's, of the blocks of a template; some ask it in vain
   if (!options.bos_token.empty()) set("bos_token", jinja::Value::string(runtime, options.bos_token));
   if (!options.eos_token.empty()) set("eos_token", jinja::Value::string(runtime, options.eos_token));
   for (const auto& [name, value] : options.variables) set(name, jinja::Value::from_json(runtime, value));

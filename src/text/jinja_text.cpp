@@ -2,6 +2,7 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -28,22 +29,26 @@ bool is_case_ignorable(char32_t c) noexcept {
          category == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xB7 || c == 0x2019;
 }
 
-// Ligatures, ß and others become several capitals: those of what case folding makes of them.
-void append_upper(char32_t c, std::string& out) {
+// What case folding makes of ligatures, ß and others that have no capital of their own: several letters.
+std::u32string folded_letters(char32_t c) {
   const auto code = static_cast<utf8proc_int32_t>(c);
-  if (utf8proc_category(code) != UTF8PROC_CATEGORY_LU) {
-    std::array<utf8proc_int32_t, 8> folded;
-    int boundary = 0;
-    const auto count =
-        utf8proc_decompose_char(code, folded.data(), folded.size(), UTF8PROC_CASEFOLD, &boundary);
-    if (count > 1 && count <= static_cast<utf8proc_ssize_t>(folded.size())) {
-      for (utf8proc_ssize_t i = 0; i < count; ++i) {
-        base::append_utf8(out, static_cast<char32_t>(utf8proc_toupper(folded[static_cast<std::size_t>(i)])));
-      }
-      return;
-    }
-  }
-  base::append_utf8(out, static_cast<char32_t>(utf8proc_toupper(code)));
+  if (utf8proc_category(code) == UTF8PROC_CATEGORY_LU) return {};
+  std::array<utf8proc_int32_t, 8> folded;
+  int boundary = 0;
+  const auto count =
+      utf8proc_decompose_char(code, folded.data(), folded.size(), UTF8PROC_CASEFOLD, &boundary);
+  if (count < 2 || count > static_cast<utf8proc_ssize_t>(folded.size())) return {};
+  return std::u32string(folded.begin(), folded.begin() + count);
+}
+
+char32_t upper_of(char32_t c) noexcept {
+  return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
+}
+
+void append_upper(char32_t c, std::string& out) {
+  const std::u32string letters = folded_letters(c);
+  if (letters.empty()) base::append_utf8(out, upper_of(c));
+  for (const char32_t letter : letters) base::append_utf8(out, upper_of(letter));
 }
 
 // A capital sigma is small at the end of a word (The Unicode Standard, table 3-17).
@@ -78,8 +83,14 @@ void append_lower(std::string_view text, std::size_t at, char32_t c, std::string
   }
 }
 
+// The first of several letters becomes a capital.
 void append_title(char32_t c, std::string& out) {
-  base::append_utf8(out, static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c))));
+  const auto title = static_cast<char32_t>(utf8proc_totitle(static_cast<utf8proc_int32_t>(c)));
+  std::u32string letters = title == c ? folded_letters(c) : std::u32string();
+  const auto first = std::find_if(letters.begin(), letters.end(), is_cased);
+  if (first != letters.end()) *first = upper_of(*first);
+  if (letters.empty()) letters = title;
+  for (const char32_t letter : letters) base::append_utf8(out, letter);
 }
 
 // str.isprintable()
