@@ -80,7 +80,7 @@ void Bpe::add_merges(const MergeList& merges, const std::string& origin) {
     };
     const std::int32_t left_id = id_of(left), right_id = id_of(right);
     merged.assign(left).append(right.substr(std::min(prefix, right.size())));
-    const Merge merge{static_cast<std::uint32_t>(i), id_of(merged)};
+    const Merge merge{merges.rank(i), id_of(merged)};
     if (next_word(merged, 0) != merged.size()) separates_words_ = false;
     const std::uint64_t pair = static_cast<std::uint64_t>(static_cast<std::uint32_t>(left_id)) << 32 |
                                static_cast<std::uint32_t>(right_id);

@@ -29,11 +29,16 @@ struct BpeOptions {
 class MergeList {
  public:
   void add(std::string_view left, std::string_view right) {
-    entries_.push_back(
-        {pool_.size(), static_cast<std::uint32_t>(left.size()), static_cast<std::uint32_t>(right.size())});
+    add(left, right, static_cast<std::uint32_t>(entries_.size()));
+  }
+  // With a rank of its own: of pairs that have the same, the leftmost comes first.
+  void add(std::string_view left, std::string_view right, std::uint32_t rank) {
+    entries_.push_back({pool_.size(), static_cast<std::uint32_t>(left.size()),
+                        static_cast<std::uint32_t>(right.size()), rank});
     pool_.append(left).append(right);
   }
   std::size_t size() const noexcept { return entries_.size(); }
+  std::uint32_t rank(std::size_t i) const noexcept { return entries_[i].rank; }
   std::string_view left(std::size_t i) const noexcept {
     return std::string_view(pool_).substr(entries_[i].offset, entries_[i].left);
   }
@@ -44,7 +49,7 @@ class MergeList {
  private:
   struct Entry {
     std::size_t offset;
-    std::uint32_t left, right;
+    std::uint32_t left, right, rank;
   };
   std::string pool_;
   std::vector<Entry> entries_;

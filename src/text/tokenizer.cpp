@@ -5,6 +5,7 @@
 
 #include "kvasir/error.h"
 #include "text/bert_scanner.h"
+#include "text/gguf_vocabulary.h"
 #include "text/pipeline.h"
 #include "text/token_sink.h"
 #include "text/tokenizer_config.h"
@@ -82,6 +83,8 @@ struct Tokenizer::Impl {
   PipelineTraits traits;
 
   void tokenize(std::string_view text, TokenizedText& out) const;
+  // What the parts, once they are there, allow.
+  void prepare();
   void choose_scanner();
   void scan(std::string_view text, Piece piece, TokenSink& sink) const;
 };
@@ -104,6 +107,14 @@ void Tokenizer::Impl::tokenize(std::string_view text, TokenizedText& out) const 
       tokenize_by_slices(parts, traits, text, piece, sink);
     }
   });
+}
+
+void Tokenizer::Impl::prepare() {
+  if (const auto& trimming = parts.post_processor.trimming(); trimming && trimming->trim_offsets) {
+    trimmer.emplace(parts.model->vocabulary(), trimming->add_prefix_space);
+  }
+  traits = find_traits(parts);
+  choose_scanner();
 }
 
 void Tokenizer::Impl::choose_scanner() {
@@ -156,11 +167,22 @@ Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   impl->clean_up_spaces = config.clean_up_tokenization_spaces;
   impl->model_max_length = config.model_max_length;
   impl->model_input_names = config.model_input_names;
-  if (const auto& trimming = impl->parts.post_processor.trimming(); trimming && trimming->trim_offsets) {
-    impl->trimmer.emplace(impl->parts.model->vocabulary(), trimming->add_prefix_space);
-  }
-  impl->traits = find_traits(impl->parts);
-  impl->choose_scanner();
+  impl->prepare();
+  return Tokenizer(std::move(impl));
+}
+
+Tokenizer Tokenizer::from_gguf(const GgufVocabulary& vocabulary, const std::string& origin) {
+  auto impl = std::make_shared<Impl>();
+  impl->parts = make_gguf_parts(vocabulary, origin);
+  impl->special_ids = {.cls = vocabulary.cls,
+                       .sep = vocabulary.sep,
+                       .pad = vocabulary.pad,
+                       .unk = vocabulary.unk,
+                       .mask = vocabulary.mask};
+  impl->model_max_length = SIZE_MAX;
+  impl->model_input_names = {"input_ids", "attention_mask"};
+  if (vocabulary.model == "bert") impl->model_input_names = {"input_ids", "token_type_ids", "attention_mask"};
+  impl->prepare();
   return Tokenizer(std::move(impl));
 }
 

@@ -28,6 +28,8 @@ struct SpecialIds {
   std::optional<std::int32_t> cls, sep, pad, unk, mask;
 };
 
+struct GgufVocabulary;
+
 class Tokenizer {
  public:
   // Reads tokenizer.json; else what the class of tokenizer can be built from: vocab.txt (BERT and its kin,
@@ -37,6 +39,8 @@ class Tokenizer {
   // included: the normaliser of BERT's kin (do_lower_case is true where it is silent), add_prefix_space,
   // trim_offsets, add_bos_token. Throws kNotFound, kIo, kFormat, kUnsupported.
   static Tokenizer load(const std::filesystem::path& folder);
+  // Of a GGUF file's metadata; see gguf_vocabulary.h. `origin` names the file in errors.
+  static Tokenizer from_gguf(const GgufVocabulary& vocabulary, const std::string& origin);
 
   // Text to tokens, no template. Precondition: well-formed UTF-8. Memory beyond the result: that of a slice
   // of some 4 KiB (30 times its size), or of the longest stretch without "x y" (x, y ASCII letters or
