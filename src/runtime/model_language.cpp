@@ -8,6 +8,8 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "kvasir/error.h"
+#include "models/causal_lm.h"
+#include "runtime/gguf_tokenizer.h"
 
 namespace kvasir::runtime {
 
@@ -72,6 +74,9 @@ constexpr std::array<std::string_view, 3> kTurnEnds{"<|im_end|>", "<|eot_id|>", 
 }  // namespace
 
 ModelLanguage load_language(const std::filesystem::path& folder) {
+  if (const auto file = models::gguf_path(folder)) {
+    return load_gguf_language(formats::GgufFile(*file).metadata());
+  }
   ModelLanguage language{.tokenizer = text::Tokenizer::load(folder),
                          .eos_ids = read_eos_ids(folder),
                          .bos_token = {},

@@ -19,7 +19,8 @@ struct ModelLanguage {
   std::optional<text::ChatTemplate> chat_template;
 };
 
-// Of a folder of the Hugging Face kind. Throws as text::Tokenizer::load and text::load_chat_template.
+// Of a folder of the Hugging Face kind, or of a GGUF file. Throws as text::Tokenizer::load and
+// text::load_chat_template, and as load_gguf_language (gguf_tokenizer.h).
 ModelLanguage load_language(const std::filesystem::path& folder);
 
 // A conversation's prompt, and what ends an answer beside the eos: of `chat_template` of GeneratorOptions,
