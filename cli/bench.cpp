@@ -1,12 +1,15 @@
 // kvasir bench: how fast this machine runs kvasir, and what share of what it could do that is.
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/thread_pool.h"
@@ -37,7 +40,7 @@ Examples:
   kvasir bench
   KVASIR_ISA=avx2 kvasir bench --threads 2 --json)";
 
-// Seconds that one figure is measured for; about twenty figures take some ten seconds together.
+// Seconds that one figure is measured for; about thirty figures take some 15 seconds together.
 constexpr double kBudget = 0.4;
 constexpr int kMinRuns = 2;
 
@@ -322,6 +325,20 @@ Run run_sequences(const runtime::Engine& engine, const std::vector<std::size_t>&
 
 constexpr int kMixed = 32;  // sequences of the mixed batch: a second or two of BERT-base
 
+// Lengths as those of SQuAD's questions with their windows: mean 186, a few at the full length.
+std::vector<std::size_t> mixed_lengths(const runtime::Engine& engine) {
+  const std::size_t limit = engine.model().max_positions();
+  std::mt19937 random(4);
+  std::lognormal_distribution<double> length(5.15, 0.4);
+  std::vector<std::size_t> lengths;
+  lengths.reserve(kMixed);
+  for (int i = 0; i < kMixed; ++i) {
+    lengths.push_back(std::clamp<std::size_t>(static_cast<std::size_t>(length(random)), 40,
+                                              std::min<std::size_t>(384, limit)));
+  }
+  return lengths;
+}
+
 void bench_encoder(Report& report, const runtime::Engine& engine, const Ceilings& ceilings) {
   const models::Precision precision = engine.precision();
   const double ceiling = precision == models::Precision::kInt8   ? ceilings.int8
@@ -334,19 +351,55 @@ void bench_encoder(Report& report, const runtime::Engine& engine, const Ceilings
     report.add({"Encoder latency, one sequence", std::to_string(length) + " tokens", "ms", run.seconds * 1e3,
                 run.multiply_adds / run.seconds / ceiling});
   }
-  // 32 sequences as long as SQuAD's questions with their windows: mean 186, a few at the full length.
-  std::mt19937 random(4);
-  std::lognormal_distribution<double> length(5.15, 0.4);
-  std::vector<std::size_t> lengths;
-  lengths.reserve(kMixed);
-  for (int i = 0; i < kMixed; ++i) {
-    lengths.push_back(std::clamp<std::size_t>(static_cast<std::size_t>(length(random)), 40,
-                                              std::min<std::size_t>(384, limit)));
-  }
+  const std::vector<std::size_t> lengths = mixed_lengths(engine);
   const Run run = run_sequences(engine, lengths);
   report.add({"Encoder throughput, mixed lengths", std::to_string(kMixed) + " sequences of 40 to 384 tokens",
               "/s", static_cast<double>(lengths.size()) / run.seconds,
               run.multiply_adds / run.seconds / ceiling});
+}
+
+// Sequences a second of so many callers, each of whom asks for one sequence after the other.
+double callers_rate(const runtime::Engine& engine, const std::vector<std::vector<std::int32_t>>& ids,
+                    int callers) {
+  std::atomic<bool> stop{false};
+  std::atomic<std::size_t> done{0};
+  const double start = monotonic_seconds();
+  std::vector<std::jthread> threads;
+  for (int caller = 0; caller < callers; ++caller) {
+    threads.emplace_back([&, caller] {
+      for (auto i = static_cast<std::size_t>(caller); !stop; i += static_cast<std::size_t>(callers)) {
+        const runtime::Sequence sequence{.input_ids = ids[i % ids.size()], .token_type_ids = {}};
+        engine.qa_logits({&sequence, 1}, [&](std::size_t, auto, auto) { ++done; });
+      }
+    });
+  }
+  while (monotonic_seconds() - start < kBudget / 2) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  stop = true;
+  threads.clear();
+  return static_cast<double>(done) / (monotonic_seconds() - start);
+}
+
+// By turns, so that a change of the machine's speed meets all alike.
+void bench_callers(Report& report, const runtime::Engine& engine) {
+  constexpr std::array<int, 3> kCallers{1, 2, 4};
+  constexpr int kRounds = 4;
+  const auto ids = random_sequences(engine.model(), mixed_lengths(engine));
+  std::array<double, kCallers.size()> best{};
+  for (int round = 0; round < kRounds; ++round) {
+    for (std::size_t i = 0; i < kCallers.size(); ++i) {
+      check_interrupt();
+      best[i] = std::max(best[i], callers_rate(engine, ids, kCallers[i]));
+    }
+  }
+  for (std::size_t i = 0; i < kCallers.size(); ++i) {
+    report.add({"Callers at the same time, one sequence of 40 to 384 tokens each",
+                std::to_string(kCallers[i]) + (kCallers[i] == 1 ? " caller" : " callers"),
+                "/s",
+                best[i],
+                {}});
+  }
 }
 
 struct BenchArguments {
@@ -378,6 +431,7 @@ void run_bench(const BenchArguments& arguments, Program& program) {
                           .int8 = kernels::measure_int8_ceiling(engine.isa(), engine.threads())};
   bench_kernels(report, engine.isa(), engine.threads(), ceilings);
   bench_encoder(report, engine, ceilings);
+  bench_callers(report, engine);
   report.finish(base::isa_name(engine.isa()), engine.threads(), folder.string());
 }
 

@@ -19,8 +19,8 @@ struct EngineOptions {
   int threads = 0;  // 0 = base::usable_cores()
   base::Isa isa = base::best_isa();
   models::Precision precision = models::Precision::kAuto;
-  // Tokens per ragged batch: enough rows to keep the matrix products busy, few enough that the activations
-  // stay in cache.
+  // Tokens per ragged batch, at most: enough rows to keep the matrix products busy, few enough that the
+  // activations stay in cache.
   std::size_t batch_tokens = 1024;
 };
 
@@ -40,8 +40,10 @@ class Engine {
   ~Engine();
 
   // Logits of all sequences, in order: consume(i, start, end) is called on the calling thread for i = 0, 1,
-  // …, with spans that are valid during the call only. Sequences are batched up to batch_tokens. Thread-safe:
-  // concurrent callers take turns, batch by batch. Throws kInvalidArgument (an id or a length out of range),
+  // …, with spans that are valid during the call only. Thread-safe. A caller who is alone has all threads:
+  // for few sequences on one ragged batch after the other, for many on a batch for each core. Callers who
+  // come at the same time share the cores out or, if there are more of them than cores, take turns, batch by
+  // batch. Logits are the same in any case. Throws kInvalidArgument (an id or a length out of range),
   // kCancelled; whatever consume throws passes through.
   using Consume =
       std::function<void(std::size_t sequence, std::span<const float> start, std::span<const float> end)>;

@@ -189,6 +189,70 @@ TEST(Engine, ConcurrentCallers) {
   for (const std::vector<Logits>& result : results) EXPECT_TRUE(result == expected);
 }
 
+// One window, a few, and hundreds at the same time, on as many cores as there are callers, more and fewer:
+// each team of threads has memory of its own.
+TEST(Engine, MixedCallers) {
+  std::vector<Window> windows = tests::load_windows("bert-cased");
+  windows.resize(48);
+  const std::vector<Logits> expected = run(load("bert-cased"), windows);
+  for (const int threads : {1, 2, 3, 6}) {
+    const Engine engine = load("bert-cased", {.threads = threads, .batch_tokens = 500});
+    EXPECT_TRUE(run(engine, windows) == expected);  // alone: batches on each core
+    std::atomic<int> wrong{0};
+    std::vector<std::jthread> callers;
+    for (const std::size_t count : {48U, 1U, 3U}) {
+      callers.emplace_back([&, count] {
+        for (std::size_t first = 0; first + count <= 48; first += count) {
+          const std::vector<Window> some(windows.begin() + static_cast<std::ptrdiff_t>(first),
+                                         windows.begin() + static_cast<std::ptrdiff_t>(first + count));
+          const std::vector<Logits> got = run(engine, some);
+          if (!std::ranges::equal(got, std::span(expected).subspan(first, count))) ++wrong;
+        }
+      });
+    }
+    callers.clear();
+    EXPECT_EQ(wrong, 0) << threads << " threads";
+  }
+}
+
+// What is done with logits may ask the engine again, or wait for somebody who does.
+TEST(Engine, ConsumersMayAskAgain) {
+  const Engine engine = load("bert-uncased");
+  const std::vector<Window> one{{.input_ids = {1, 2, 3}}};
+  const std::vector<Logits> expected = run(engine, one);
+  for (const std::size_t count : {1U, 100U}) {
+    const std::vector<Window> windows(count, Window{.input_ids = std::vector<std::int32_t>(100, 7)});
+    std::size_t done = 0;
+    engine.qa_logits(sequences_of(windows), [&](std::size_t i, auto, auto) {
+      EXPECT_EQ(i, done++);
+      if (i % 50 != 0) return;
+      EXPECT_EQ(run(engine, one), expected);
+      std::jthread other([&] { EXPECT_EQ(run(engine, one), expected); });
+      other.join();
+    });
+    EXPECT_EQ(done, count);
+  }
+}
+
+// Also on the threads that have batches of their own, and from the consumer between them.
+TEST(Engine, StopsOnEachCore) {
+  const Engine engine = load("bert-uncased");
+  const std::vector<Window> windows(300, Window{.input_ids = std::vector<std::int32_t>(128, 7)});
+  std::atomic<bool> cancel{false};
+  std::size_t delivered = 0;
+  const auto stop = [&](std::size_t, auto, auto) { cancel = ++delivered >= 10; };
+  EXPECT_THROW(engine.qa_logits(sequences_of(windows), stop, &cancel), Error);
+  EXPECT_GE(delivered, 10U);
+  EXPECT_LT(delivered, 150U);
+  delivered = 0;
+  const auto fail = [&](std::size_t, auto, auto) {
+    if (++delivered == 10) throw std::runtime_error("full");
+  };
+  EXPECT_THROW(engine.qa_logits(sequences_of(windows), fail), std::runtime_error);
+  EXPECT_EQ(delivered, 10U);
+  EXPECT_EQ(run(engine, windows).size(), windows.size());  // and leaves the engine usable
+}
+
 // A caller with one window does not wait for another's hundreds: they take turns, batch by batch.
 TEST(Engine, CallersTakeTurns) {
   const Engine engine = load("bert-uncased", {.batch_tokens = 128});

@@ -1,0 +1,166 @@
+#include "runtime/qa_pass.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "kvasir/error.h"
+
+namespace kvasir::runtime {
+
+namespace {
+
+// Sequences for each core from which on each core has batches of its own. The threads then meet at the end
+// only; with fewer sequences they would wait there for too large a part of the time.
+constexpr std::size_t kSequencesPerCore = 4;
+// And at most, until they meet all the same: 1 MB of logits.
+constexpr std::size_t kMostSequencesPerCore = 256;
+// Tokens of a core's batch: a part of what is left for each core, so that all end together, but no less than
+// this, a common sequence. (One thread is as fast with one sequence as with ten.)
+constexpr std::size_t kLeastTokens = 192;
+constexpr std::size_t kBatchesLeft = 4;
+
+// As many of the sequences, from the first on, as fit into `tokens`; at least one.
+std::size_t take_batch(std::span<const Sequence> sequences, std::size_t tokens) {
+  std::size_t sum = 0, taken = 0;
+  for (const Sequence& s : sequences) {
+    sum += s.input_ids.size();
+    if (taken > 0 && sum > tokens) break;
+    ++taken;
+  }
+  return taken;
+}
+
+}  // namespace
+
+QaPass::QaPass(QaEngine& engine, std::span<const Sequence> sequences, const Engine::Consume& consume,
+               const std::atomic<bool>* cancel)
+    : engine_(engine),
+      sequences_(sequences),
+      consume_(consume),
+      cancel_(cancel),
+      is_finished_(sequences.size(), false) {
+  begins_.reserve(sequences.size() + 1);
+  begins_.push_back(0);
+  for (const Sequence& s : sequences) begins_.push_back(begins_.back() + s.input_ids.size());
+}
+
+bool QaPass::cancelled() const noexcept {
+  return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
+}
+
+void QaPass::run() {
+  if (sequences_.empty()) return;
+  const Turns::Visit visit(engine_.turns);
+  while (consumed_ < sequences_.size()) {
+    if (cancelled()) {
+      throw Error(ErrorCode::kCancelled, "cancelled after " + std::to_string(consumed_) + " of " +
+                                             std::to_string(sequences_.size()) + " windows");
+    }
+    take_turn();
+    if (failure_) std::rethrow_exception(failure_);
+    consume_until(finished());
+  }
+}
+
+void QaPass::take_turn() {
+  if (engine_.turns.crowded()) {
+    engine_.lanes.run([this](Team& team) { run_next_on(team); });
+    return;
+  }
+  Turns::Turn turn(engine_.turns);
+  const auto cores = static_cast<std::size_t>(turn.cores());
+  if (cores > 1 && sequences_.size() - consumed_ >= cores * kSequencesPerCore) {
+    run_on_each_core(turn);
+  } else {
+    run_next_on(*engine_.teams.take(turn.cores()));
+  }
+}
+
+// The next batch, by all threads of a team together.
+void QaPass::run_next_on(Team& team) noexcept {
+  try {
+    const std::size_t count = take_batch(sequences_.subspan(consumed_), engine_.batch_tokens);
+    make_room({consumed_, consumed_ + count});
+    run_on(team, room_);
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+}
+
+// Batches by one thread each, until none are left or somebody else wants his turn. The calling thread, which
+// is thread 0, hands out what is finished in between, and holds no core meanwhile: what is done with the
+// logits may take long, and may even wait for another caller.
+void QaPass::run_on_each_core(Turns::Turn& turn) {
+  const Teams::Loan all = engine_.teams.take(turn.cores());
+  std::vector<Teams::Loan> cores;
+  for (int i = 0; i < turn.cores(); ++i) cores.push_back(engine_.teams.take(1));
+  const std::size_t left = sequences_.size() - consumed_;
+  make_room({consumed_, consumed_ + std::min(left, cores.size() * kMostSequencesPerCore)});
+  all->pool.parallel_for(cores.size(), [&](std::size_t, int thread) noexcept {
+    bool has_core = true;
+    try {
+      while (has_core) {
+        const std::optional<Range> range = claim(turn, cores.size());
+        if (!range) break;
+        run_on(*cores[static_cast<std::size_t>(thread)], *range);
+        if (thread != 0 || finished() == consumed_) continue;
+        turn.give_back_one();
+        has_core = false;
+        consume_until(finished());
+        has_core = turn.regain_one();
+      }
+    } catch (...) {
+      const std::lock_guard guard(mutex_);
+      failure_ = std::current_exception();
+    }
+    if (has_core) turn.give_back_one();
+  });
+}
+
+void QaPass::make_room(Range range) {
+  room_ = range;
+  claimed_ = range.begin;
+  start_.resize(tokens(range));
+  end_.resize(tokens(range));
+}
+
+void QaPass::run_on(Team& team, Range range) {
+  const std::size_t at = tokens({room_.begin, range.begin}), size = tokens(range);
+  team.batch.fill(sequences_.subspan(range.begin, range.end - range.begin));
+  team.run(*engine_.model, engine_.kernels,
+           {.start = std::span(start_).subspan(at, size), .end = std::span(end_).subspan(at, size)});
+  engine_.tokens_run.fetch_add(size, std::memory_order_relaxed);
+  const std::lock_guard guard(mutex_);
+  std::fill_n(is_finished_.begin() + static_cast<std::ptrdiff_t>(range.begin), range.end - range.begin, true);
+}
+
+// The next batch for one of so many cores.
+std::optional<QaPass::Range> QaPass::claim(const Turns::Turn& turn, std::size_t cores) {
+  const std::lock_guard guard(mutex_);
+  if (failure_ || claimed_ == room_.end) return {};
+  if (claimed_ > room_.begin && (cancelled() || turn.wanted())) return {};
+  const std::size_t share = tokens({claimed_, room_.end}) / (cores * kBatchesLeft);
+  const std::size_t most = std::min(std::max(share, kLeastTokens), engine_.batch_tokens);
+  const Range range{claimed_,
+                    claimed_ + take_batch(sequences_.subspan(claimed_, room_.end - claimed_), most)};
+  claimed_ = range.end;
+  return range;
+}
+
+// The first sequence whose logits are still to come.
+std::size_t QaPass::finished() {
+  const std::lock_guard guard(mutex_);
+  while (first_unfinished_ < sequences_.size() && is_finished_[first_unfinished_]) ++first_unfinished_;
+  return first_unfinished_;
+}
+
+void QaPass::consume_until(std::size_t last) {
+  for (; consumed_ < last; ++consumed_) {
+    const std::size_t at = tokens({room_.begin, consumed_}), size = tokens({consumed_, consumed_ + 1});
+    consume_(consumed_, std::span<const float>(start_).subspan(at, size),
+             std::span<const float>(end_).subspan(at, size));
+  }
+}
+
+}  // namespace kvasir::runtime

@@ -1,0 +1,73 @@
+// One call of Engine::qa_logits: cuts its sequences into batches, runs them when it is the caller's turn, and
+// hands out logits in order.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "runtime/engine.h"
+#include "runtime/lanes.h"
+#include "runtime/team.h"
+#include "runtime/turns.h"
+
+namespace kvasir::runtime {
+
+// What the passes of an engine share.
+struct QaEngine {
+  const kernels::Kernels& kernels;
+  int threads;
+  std::size_t batch_tokens;
+  std::unique_ptr<const models::QaModel> model = nullptr;
+  std::atomic<std::uint64_t> tokens_run{0};
+  Teams teams = {};
+  Turns turns{threads};
+  Lanes lanes{turns, teams};
+};
+
+class QaPass {
+ public:
+  // The sequences have been checked.
+  QaPass(QaEngine& engine, std::span<const Sequence> sequences, const Engine::Consume& consume,
+         const std::atomic<bool>* cancel);
+  void run();
+
+ private:
+  struct Range {
+    std::size_t begin, end;  // of sequences
+  };
+
+  bool cancelled() const noexcept;
+  void take_turn();
+  void run_next_on(Team& team) noexcept;
+  void run_on_each_core(Turns::Turn& turn);
+  void make_room(Range range);
+  void run_on(Team& team, Range range);
+  std::optional<Range> claim(const Turns::Turn& turn, std::size_t cores);
+  std::size_t finished();
+  void consume_until(std::size_t last);
+  std::size_t tokens(Range range) const noexcept { return begins_[range.end] - begins_[range.begin]; }
+
+  QaEngine& engine_;
+  std::span<const Sequence> sequences_;
+  const Engine::Consume& consume_;
+  const std::atomic<bool>* cancel_;
+  std::vector<std::size_t> begins_;  // token at which each sequence begins, and the end of the last
+
+  Range room_{0, 0};  // sequences for whose logits there is room now
+  std::vector<float> start_, end_;
+  std::size_t consumed_ = 0;  // sequences
+
+  std::mutex mutex_;  // guards what follows, while several threads run batches
+  std::size_t claimed_ = 0, first_unfinished_ = 0;
+  std::vector<bool> is_finished_;  // by sequence
+  std::exception_ptr failure_;
+};
+
+}  // namespace kvasir::runtime

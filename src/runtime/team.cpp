@@ -1,0 +1,52 @@
+#include "runtime/team.h"
+
+#include <algorithm>
+
+namespace kvasir::runtime {
+
+void Batch::fill(std::span<const Sequence> sequences) {
+  input_ids_.clear(), token_type_ids_.clear(), cu_seqlens_.assign(1, 0), key_lengths_.clear();
+  for (const Sequence& s : sequences) {
+    input_ids_.insert(input_ids_.end(), s.input_ids.begin(), s.input_ids.end());
+    token_type_ids_.insert(token_type_ids_.end(), s.token_type_ids.begin(), s.token_type_ids.end());
+    token_type_ids_.resize(input_ids_.size(), 0);  // none given: all 0
+    cu_seqlens_.push_back(static_cast<std::int32_t>(input_ids_.size()));
+    key_lengths_.push_back(static_cast<std::int32_t>(s.keys == 0 ? s.input_ids.size() : s.keys));
+  }
+}
+
+tensor::RaggedBatch Batch::view() const {
+  return {.input_ids = input_ids_,
+          .token_type_ids = token_type_ids_,
+          .cu_seqlens = cu_seqlens_,
+          .key_lengths = key_lengths_};
+}
+
+void Team::run(const models::QaModel& model, const kernels::Kernels& kernels, models::QaLogits out) {
+  models::ForwardContext context{.kernels = kernels,
+                                 .pool = pool,
+                                 .workspace = workspace,
+                                 .workers = {workers.get(), static_cast<std::size_t>(pool.size())}};
+  model.qa_logits(batch.view(), context, out);
+}
+
+Teams::Loan Teams::take(int threads) {
+  const std::lock_guard guard(mutex_);
+  const auto idle =
+      std::ranges::find_if(idle_, [&](const Team* team) { return team->pool.size() == threads; });
+  if (idle != idle_.end()) {
+    Team* team = *idle;
+    idle_.erase(idle);
+    return {team, Return{this}};
+  }
+  auto team = std::make_unique<Team>(threads);
+  idle_.reserve(teams_.size() + 1);
+  return {teams_.emplace_back(std::move(team)).get(), Return{this}};
+}
+
+void Teams::give(Team* team) noexcept {
+  const std::lock_guard guard(mutex_);
+  idle_.push_back(team);
+}
+
+}  // namespace kvasir::runtime
