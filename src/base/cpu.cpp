@@ -7,10 +7,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <string>
 #include <thread>
 
+#include "base/cgroup.h"
 #include "kvasir/error.h"
 
 namespace kvasir::base {
@@ -66,30 +66,12 @@ Isa parse_isa(std::string_view name) {
               "unknown instruction set \"" + std::string(name) + "\"; use scalar, avx2 or avx512");
 }
 
-namespace {
-
-// Cores' worth of time per period that a cgroup grants, or 0 for no limit. Version 2 first, then version 1.
-double cgroup_quota() {
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2) {
-    std::string quota;
-    double period = 0;
-    if (v2 >> quota >> period && quota != "max" && period > 0) return std::atof(quota.c_str()) / period;
-    return 0;
-  }
-  double quota = 0, period = 0;
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") >> quota;
-  std::ifstream("/sys/fs/cgroup/cpu/cpu.cfs_period_us") >> period;
-  return quota > 0 && period > 0 ? quota / period : 0;
-}
-
-}  // namespace
-
 int usable_cores() {
   int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
   cpu_set_t mask;
   CPU_ZERO(&mask);
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = std::max(1, CPU_COUNT(&mask));
-  if (const double quota = cgroup_quota(); quota > 0) {
+  if (const double quota = cgroup_cores(); quota > 0) {
     cores = std::min(cores, std::max(1, static_cast<int>(std::ceil(quota))));
   }
   return cores;

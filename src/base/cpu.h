@@ -23,7 +23,8 @@ const std::vector<Isa>& available_isas();
 // The last of available_isas().
 Isa best_isa();
 
-// Cores that this process may use: the affinity mask, cut by a cgroup CPU quota (rounded up). At least 1.
+// Cores that this process may use: the affinity mask, which also holds what a cpuset leaves, cut by cgroups'
+// CPU quotas (rounded up). At least 1.
 int usable_cores();
 
 }  // namespace kvasir::base

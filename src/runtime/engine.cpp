@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "base/numa.h"
 #include "kvasir/error.h"
 #include "models/blocks.h"
 #include "models/inventory.h"
@@ -59,6 +60,30 @@ models::Precision precision_of(const models::Inventory& inventory) {
   return models::Precision::kFp32;
 }
 
+// Every core reads all weights in each pass. (What a thread writes and reads alone lies on its own node: that
+// of the thread which touches memory first.)
+void spread_over_nodes(const models::Inventory& inventory) {
+  const std::vector<int> nodes = base::memory_nodes();
+  if (nodes.size() < 2) return;
+  const models::Linear* last = nullptr;  // several entries may be parts of one
+  for (const models::Inventory::Entry& entry : inventory.entries) {
+    if (entry.linear == nullptr || entry.linear == last) continue;
+    last = entry.linear;
+    const auto spread = [&](const auto& matrix) {
+      base::interleave(std::as_bytes(matrix.data.span()), nodes);
+    };
+    if (const auto* blocks = std::get_if<models::Linear::Blocks>(&last->weight)) {
+      std::ranges::for_each(blocks->parts, spread);
+    } else if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&last->weight)) {
+      spread(*fp32);
+    } else if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&last->weight)) {
+      spread(*bf16);
+    } else {
+      spread(std::get<kernels::Int8Matrix>(last->weight));
+    }
+  }
+}
+
 }  // namespace
 
 struct Engine::Impl : QaEngine {
@@ -82,6 +107,7 @@ Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& op
                                                .precision = options.precision,
                                                .inventory = &inventory});
   impl->precision = precision_of(inventory);
+  spread_over_nodes(inventory);
   return Engine(std::move(impl));
 }
 
