@@ -18,8 +18,8 @@ namespace {
 
 // How long a thread spins for the next loop (or for the last task of this one) before it sleeps. The gaps
 // between the loops of one forward pass are a few microseconds; waking a sleeper takes 5 to 50. Short enough
-// to harm no neighbour: beside programs that kept both cores busy, MiniLM spinning or not differed by less
-// than 5 % in time and 3 % in CPU time (a way to notice neighbours and stop spinning gained nothing).
+// to harm no neighbour: beside programs that kept both cores busy, MiniLM took 5 % more time without spinning
+// and 3 % less CPU time at most (means), and a way to notice neighbours and stop spinning gained nothing.
 constexpr std::chrono::microseconds kSpin{40};
 constexpr int kPausesPerLook = 32;  // at the clock: 32 pauses are about 0.4 µs, a look about 25 ns
 
