@@ -188,6 +188,12 @@ std::string with_citations(const std::vector<WrittenSentence>& sentences) {
   return text;
 }
 
+GenerateResult write(const Generator& generator, const std::string& prompt, const GenerateOptions& options) {
+  if (!generator.can_chat()) return generator.generate(prompt + "\nAnswer:", options);
+  const std::vector<ChatMessage> messages = {{.role = "user", .content = prompt}};
+  return generator.chat(messages, options);
+}
+
 }  // namespace
 
 WrittenAnswer GenerativeReader::answer(std::string_view question, const std::vector<Document>& documents,
@@ -205,9 +211,7 @@ WrittenAnswer GenerativeReader::answer(std::string_view question, const std::vec
   fit(passages, question, generator_, options);
 
   const std::string prompt = make_prompt(question, passages);
-  const GenerateResult written =
-      generator_.can_chat() ? generator_.chat({{.role = "user", .content = prompt}}, options.generate)
-                            : generator_.generate(prompt + "\nAnswer:", options.generate);
+  const GenerateResult written = write(generator_, prompt, options.generate);
   const std::string& text = written.sequences.front().text;
   for (const FoundPassage& found : passages) answer.passages.push_back(found.passage);
   if (is_not_known(text)) return answer;
