@@ -1,8 +1,9 @@
-// kvasir quantize: writes a model with its matrices as bytes.
+// kvasir quantize: writes a reader with its matrices as bytes, or a language model as GGUF.
 #include "runtime/quantize.h"
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,8 +12,10 @@
 #include "interrupt.h"
 #include "json_output.h"
 #include "model_location.h"
+#include "models/causal_lm.h"
 #include "progress.h"
 #include "reader_options.h"
+#include "runtime/gguf_export.h"
 #include "text/tokenizer.h"
 #include "text_source.h"
 
@@ -21,19 +24,27 @@ namespace kvasir::cli {
 namespace {
 
 constexpr const char* kFooter =
-    R"(OUT becomes a model folder like any other: ask, eval and the library compute it
-with bytes, unless told otherwise with --precision. It takes a quarter of the
-memory of fp32 and answers several times as fast.
+    R"(MODEL and OUT stand for --model MODEL --out OUT.
 
-Each matrix is tried on a text first. Where its outputs would be off by more
-than --max-error (root mean squares, as a share of their size), it stays in
-fp16 and is computed in fp32. Use a text like those that will be asked about;
-without --text a few lines of English serve.
+A reader (a model that answers out of texts): OUT becomes a model folder like
+any other, which ask, eval and the library compute with bytes, unless told
+otherwise with --precision. It takes a quarter of the memory of fp32 and answers
+several times as fast. Each matrix is tried on a text first. Where its outputs
+would be off by more than --max-error (root mean squares, as a share of their
+size), it stays in fp16 and is computed in fp32. Use a text like those that will
+be asked about; without --text a few lines of English serve.
+
+A language model (Llama, Falcon, BLOOM, MPT), with --type: OUT, which ends in
+.gguf, becomes one file with weights, tokenizer and chat template, which
+generate, chat and llama.cpp read. Types, and bits of each weight: q4_0 and q4_k
+4.5, q6_k 6.6, q8_0 8.5, f16 16, f32 32. Matrices whose rows are no whole blocks
+of the type get the next larger one; so does the head under a type of 4 bits.
 
 Examples:
   kvasir quantize --model deepset/minilm-uncased-squad2 --out minilm-int8
-  kvasir quantize --model my-reader --out small --text handbook.md
-  kvasir eval squad --model minilm-int8 --data dev-v2.0.json)";
+  kvasir quantize my-reader small --text handbook.md
+  kvasir eval squad --model minilm-int8 --data dev-v2.0.json
+  kvasir quantize models/llama-2-7b-chat llama-q4.gguf --type q4_k)";
 
 constexpr const char* kDefaultText =
     "The Bell Rock, eleven miles off the coast of Angus, had wrecked ships for centuries. In 1807 work began "
@@ -51,7 +62,8 @@ constexpr std::size_t kSampleTokens = 256, kMaxSamples = 16;
 
 struct QuantizeArguments {
   ModelArguments model;
-  std::string out, text, store = "int8";
+  std::vector<std::string> paths;  // MODEL and OUT, in place of options
+  std::string out, text, store = "int8", type;
   double max_error = 0.1;
   bool json = false;
 };
@@ -97,14 +109,18 @@ std::string text_report(const runtime::QuantizeReport& report, const std::string
          '\n';
 }
 
-std::string json_report(const runtime::QuantizeReport& report, const std::string& out) {
+std::string json_head(const std::string& out, std::uint64_t before, std::uint64_t after) {
   std::string text = "{\"out\":";
   append_json_string(text, out);
   text += ",\"bytes_before\":";
-  append_json_integer(text, static_cast<std::int64_t>(report.bytes_before));
+  append_json_integer(text, static_cast<std::int64_t>(before));
   text += ",\"bytes_after\":";
-  append_json_integer(text, static_cast<std::int64_t>(report.bytes_after));
-  text += ",\"matrices\":[";
+  append_json_integer(text, static_cast<std::int64_t>(after));
+  return text;
+}
+
+std::string json_report(const runtime::QuantizeReport& report, const std::string& out) {
+  std::string text = json_head(out, report.bytes_before, report.bytes_after) + ",\"matrices\":[";
   for (const runtime::QuantizedLayer& layer : report.layers) {
     text += text.back() == '[' ? "{\"name\":" : ",{\"name\":";
     append_json_string(text, layer.name);
@@ -119,8 +135,64 @@ std::string json_report(const runtime::QuantizeReport& report, const std::string
   return text + "]}\n";
 }
 
-void run_quantize(const QuantizeArguments& arguments, Program& program) {
+std::string text_report(const runtime::GgufExportReport& report, const std::string& out) {
+  std::map<std::string, std::size_t> counts;
+  for (const auto& tensor : report.tensors) ++counts[tensor::dtype_name(tensor.dtype)];
+  std::string text = "stored  tensors\n";
+  for (const auto& [type, count] : counts) {
+    char line[64];
+    std::snprintf(line, sizeof line, "  %-4s  %7zu\n", type.c_str(), count);
+    text += line;
+  }
+  return text + out + ": " + megabytes(report.bytes_before) + " became " + megabytes(report.bytes_after) +
+         '\n';
+}
+
+std::string json_report(const runtime::GgufExportReport& report, const std::string& out) {
+  std::string text = json_head(out, report.bytes_before, report.bytes_after) + ",\"tensors\":[";
+  for (const auto& tensor : report.tensors) {
+    text += text.back() == '[' ? "{\"name\":" : ",{\"name\":";
+    append_json_string(text, tensor.name);
+    text += std::string(",\"stored\":\"") + tensor::dtype_name(tensor.dtype) + "\"}";
+  }
+  return text + "]}\n";
+}
+
+// Both are given as options, or as words in this order.
+void take_paths(QuantizeArguments& arguments) {
+  if (arguments.paths.size() == 1) {
+    throw UsageError("OUT is missing: give both, as in kvasir quantize MODEL OUT, or use --model and --out");
+  }
+  if (arguments.paths.size() == 2) {
+    arguments.model.model = arguments.paths[0];
+    arguments.out = arguments.paths[1];
+  }
+  if (arguments.out.empty()) throw UsageError("--out is missing: where to write");
+}
+
+void write_gguf(const QuantizeArguments& arguments, const std::filesystem::path& folder, Program& program) {
+  const std::filesystem::path out(arguments.out);
+  if (out.extension() != ".gguf") {
+    throw UsageError(arguments.out + ": a file of --type must end in .gguf, by which models are told apart");
+  }
+  ProgressLine line(!arguments.json);
+  const runtime::GgufExportReport report = runtime::export_gguf(
+      folder, out, {.type = *runtime::parse_gguf_type(arguments.type), .threads = arguments.model.threads},
+      [&](std::size_t done, std::size_t all) {
+        check_interrupt();
+        if (line.due()) line.update("writing tensors " + progress_bar(done, all));
+      });
+  line.clear();
+  program.out.write(arguments.json ? json_report(report, arguments.out) : text_report(report, arguments.out));
+}
+
+void run_quantize(QuantizeArguments& arguments, Program& program) {
+  take_paths(arguments);
   const std::filesystem::path folder = find_model(arguments.model.model);
+  if (!arguments.type.empty()) return write_gguf(arguments, folder, program);
+  if (models::is_causal_lm(folder)) {
+    throw UsageError(folder.string() + ": a language model; say with --type how its weights are to be stored");
+  }
   const runtime::EngineOptions engine = engine_options(arguments.model);
   const bool int8 = arguments.store == "int8";
   std::vector<runtime::Sample> samples;
@@ -147,16 +219,28 @@ void run_quantize(const QuantizeArguments& arguments, Program& program) {
 
 void add_quantize(CLI::App& app, Program& program) {
   auto arguments = std::make_shared<QuantizeArguments>();
-  CLI::App* command =
-      app.add_subcommand("quantize", "Write a model with 8-bit weights: smaller, and several times as fast");
+  CLI::App* command = app.add_subcommand(
+      "quantize", "Write a model with weights of 8 bits, or 4: smaller, and several times as fast");
   command->fallthrough();
   command->footer(kFooter);
-  command->add_option("-o,--out", arguments->out, "Folder to write; new or empty")
+  CLI::Option* paths = command->add_option("MODEL", arguments->paths, "Model to read, and where to write it")
+                           ->option_text("[MODEL OUT]")
+                           ->expected(1, 2);
+  command
+      ->add_option("-o,--out", arguments->out,
+                   "Folder to write, new or empty; with --type a file, which is replaced")
       ->option_text("OUT")
-      ->required();
-  command->add_option("--store", arguments->store, "int8, or fp16 for half precision (default: int8)")
+      ->excludes(paths);
+  CLI::Option* store =
+      command->add_option("--store", arguments->store, "int8, or fp16 for half precision (default: int8)")
+          ->option_text("NAME")
+          ->check(CLI::IsMember({"int8", "fp16"}));
+  command
+      ->add_option("--type", arguments->type,
+                   "Write a language model as GGUF: q8_0, q6_k, q4_k, q4_0, f16 or f32")
       ->option_text("NAME")
-      ->check(CLI::IsMember({"int8", "fp16"}));
+      ->check(CLI::IsMember({"q8_0", "q6_k", "q4_k", "q4_0", "f16", "f32"}))
+      ->excludes(store);
   command
       ->add_option("--text", arguments->text,
                    "Document to measure errors with (default: a few lines of English)")
@@ -168,6 +252,7 @@ void add_quantize(CLI::App& app, Program& program) {
       ->check(CLI::NonNegativeNumber);
   command->add_flag("--json", arguments->json, "One JSON object, for machines");
   add_model_options(*command, arguments->model);
+  command->get_option("--model")->excludes(paths);
   command->callback([arguments, &program] {
     program.command = "quantize";
     program.action = [arguments, &program] { run_quantize(*arguments, program); };

@@ -25,9 +25,11 @@ struct Setting {
   const char* gguf;
   const char* huggingface;
   enum class Kind { kSize, kSizeIfThere, kNumber, kNumberIfThere } kind = Kind::kSize;
+  double fallback = 0;          // where config.json does not say; 0: it must
+  const char* other = nullptr;  // name of the key in old files
 };
-constexpr auto kSizeIfThere = Setting::Kind::kSizeIfThere, kNumber = Setting::Kind::kNumber,
-               kNumberIfThere = Setting::Kind::kNumberIfThere;
+constexpr auto kSize = Setting::Kind::kSize, kSizeIfThere = Setting::Kind::kSizeIfThere,
+               kNumber = Setting::Kind::kNumber, kNumberIfThere = Setting::Kind::kNumberIfThere;
 
 constexpr Setting kLlama[] = {
     {"embedding_length", "hidden_size"},
@@ -36,39 +38,55 @@ constexpr Setting kLlama[] = {
     {"attention.head_count", "num_attention_heads"},
     {"attention.head_count_kv", "num_key_value_heads", kSizeIfThere},
     {"attention.key_length", "head_dim", kSizeIfThere},
-    {"context_length", "max_position_embeddings"},
-    {"attention.layer_norm_rms_epsilon", "rms_norm_eps", kNumber},
+    {"context_length", "max_position_embeddings", kSize, 2048},
+    {"attention.layer_norm_rms_epsilon", "rms_norm_eps", kNumber, 1e-6},
     {"rope.freq_base", "rope_theta", kNumberIfThere},
 };
 constexpr Setting kFalcon[] = {
     {"embedding_length", "hidden_size"},
-    {"feed_forward_length", "ffn_hidden_size"},
-    {"block_count", "num_hidden_layers"},
-    {"attention.head_count", "num_attention_heads"},
+    {"feed_forward_length", "ffn_hidden_size", kSizeIfThere},
+    {"block_count", "num_hidden_layers", kSize, 0, "n_layer"},
+    {"attention.head_count", "num_attention_heads", kSize, 0, "n_head"},
     {"attention.head_count_kv", "num_kv_heads", kSizeIfThere},
-    {"context_length", "max_position_embeddings"},
-    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber},
+    {"context_length", "max_position_embeddings", kSize, 2048},
+    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber, 1e-5},
     {"rope.freq_base", "rope_theta", kNumberIfThere},
 };
 constexpr Setting kBloom[] = {
-    {"embedding_length", "hidden_size"},
-    {"block_count", "n_layer"},
-    {"attention.head_count", "n_head"},
-    {"context_length", "seq_length"},
-    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber},
+    {"embedding_length", "hidden_size", kSize, 0, "n_embed"},
+    {"block_count", "n_layer", kSize, 0, "num_hidden_layers"},
+    {"attention.head_count", "n_head", kSize, 0, "num_attention_heads"},
+    {"context_length", "seq_length", kSize, 2048},
+    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber, 1e-5},
 };
 constexpr Setting kMpt[] = {
     {"embedding_length", "d_model"},
     {"block_count", "n_layers"},
     {"attention.head_count", "n_heads"},
-    {"context_length", "max_seq_len"},
-    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber},
+    {"context_length", "max_seq_len", kSize, 2048},
+    {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber, 1e-5},
 };
 constexpr Setting kTokens[] = {
     {"bos_token_id", "bos_token_id", kSizeIfThere},
     {"eos_token_id", "eos_token_id", kSizeIfThere},
     {"padding_token_id", "pad_token_id", kSizeIfThere},
 };
+
+// Llama 3.1's scaling of rotary positions: angles of long waves are divided by a factor, which grows from one
+// where a wave turns `high` times over the original context to all of it at `low` times.
+struct Llama3Scaling {
+  double theta = 10'000, original = 8192, low = 1, high = 4, factor = 1;
+};
+std::vector<float> llama3_divisors(const Llama3Scaling& s, std::size_t count) {
+  std::vector<float> divisors(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const double exponent = static_cast<double>(i) / static_cast<double>(count);
+    const double turns = s.original / (2 * std::numbers::pi * std::pow(s.theta, exponent));
+    const double smooth = std::clamp((turns - s.low) / (s.high - s.low), 0.0, 1.0);
+    divisors[i] = static_cast<float>(1 / ((1 - smooth) / s.factor + smooth));
+  }
+  return divisors;
+}
 
 class Converter {
  public:
@@ -180,31 +198,25 @@ class Converter {
   // Llama 3.1's scaling is in GGUF only by what it divides each angle by. Of the numbers that these come
   // from, all models published have the same but for the factor, which divides the last.
   object llama3_scaling(const CheckpointTensor& tensor) const {
-    constexpr double kLow = 1, kHigh = 4;
-    constexpr std::int64_t kOriginal = 8192;
     const auto unknown = [&]() -> Error {
       return {ErrorCode::kUnsupported,
               tensor.file + ": tensor rope_freqs.weight: not the scaling of Llama 3.1"};
     };
     const std::size_t count = tensor.view.elements();
     if (tensor.view.dtype != tensor::DType::kF32 || count == 0 || count > kMaxWidth) throw unknown();
-    std::vector<float> factors(count);
-    tensor.view.read_floats(0, factors);
-    const double theta = metadata_.number_or(key("rope.freq_base"), 10'000);
-    const auto factor = static_cast<double>(factors.back());
+    std::vector<float> divisors(count);
+    tensor.view.read_floats(0, divisors);
+    const Llama3Scaling scaling{.theta = metadata_.number_or(key("rope.freq_base"), 10'000),
+                                .factor = static_cast<double>(divisors.back())};
+    const std::vector<float> expected = llama3_divisors(scaling, count);
     for (std::size_t i = 0; i < count; ++i) {
-      const double exponent = static_cast<double>(i) / static_cast<double>(count);
-      const double turns =
-          kOriginal / (2 * std::numbers::pi * std::pow(theta, exponent));  // over the context
-      const double smooth = std::clamp((turns - kLow) / (kHigh - kLow), 0.0, 1.0);
-      const double expected = 1 / ((1 - smooth) / factor + smooth);
-      if (!(std::abs(static_cast<double>(factors[i]) - expected) <= 1e-3 * expected)) throw unknown();
+      if (!(std::abs(divisors[i] - expected[i]) <= 1e-3F * expected[i])) throw unknown();
     }
     return {{"rope_type", "llama3"},
-            {"factor", factor},
-            {"low_freq_factor", kLow},
-            {"high_freq_factor", kHigh},
-            {"original_max_position_embeddings", kOriginal}};
+            {"factor", scaling.factor},
+            {"low_freq_factor", scaling.low},
+            {"high_freq_factor", scaling.high},
+            {"original_max_position_embeddings", static_cast<std::int64_t>(scaling.original)}};
   }
 
   void falcon() {
@@ -261,10 +273,170 @@ class Converter {
   object config_;
 };
 
+std::optional<base::JsonObject> rope_scaling_of(const base::JsonObject& config) {
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (config.has(key)) return config.object(key);
+  }
+  return std::nullopt;
+}
+std::string rope_type(const base::JsonObject& scaling) {
+  return scaling.string_or("rope_type", scaling.string_or("type", "default"));
+}
+double rope_theta(const base::JsonObject& config) {
+  const double theta = config.number_or("rope_theta", 10'000);
+  return config.has("rope_parameters") ? config.object("rope_parameters").number_or("rope_theta", theta)
+                                       : theta;
+}
+
+// The other way round.
+class Exporter {
+ public:
+  Exporter(const base::JsonObject& config, const GgufLayout& layout)
+      : config_(config), reader_(config), layout_(layout), prefix_(std::string(layout.architecture) + ".") {}
+
+  std::vector<formats::GgufEntry> run() {
+    if (layout_.architecture == "llama") {
+      llama();
+    } else if (layout_.architecture == "falcon") {
+      falcon();
+    } else if (layout_.architecture == "bloom") {
+      bloom();
+    } else {
+      mpt();
+    }
+    add("vocab_size", static_cast<std::uint32_t>(config_.integer("vocab_size", 1, kMaxVocabulary)));
+    return std::move(entries_);
+  }
+
+ private:
+  template <class T>
+  void add(const char* name, T value) {
+    entries_.push_back({prefix_ + name, std::move(value)});
+  }
+  [[noreturn]] void unsupported(const std::string& what) const {
+    throw Error(ErrorCode::kUnsupported, config_.origin() + ": " + what + " cannot be said in GGUF");
+  }
+
+  void settings(std::span<const Setting> table) {
+    for (const Setting& setting : table) {
+      const bool number = setting.kind == kNumber || setting.kind == kNumberIfThere;
+      const bool old =
+          setting.other != nullptr && !config_.has(setting.huggingface) && config_.has(setting.other);
+      const char* name = old ? setting.other : setting.huggingface;
+      const bool optional = setting.kind == kSizeIfThere || setting.kind == kNumberIfThere;
+      if (!config_.has(name) && optional) continue;
+      const bool given = config_.has(name) || setting.fallback == 0;
+      if (number) {
+        add(setting.gguf, static_cast<float>(given ? config_.number(name) : setting.fallback));
+      } else {
+        add(setting.gguf, given ? static_cast<std::uint32_t>(config_.integer(name, 1, kMaxVocabulary))
+                                : static_cast<std::uint32_t>(setting.fallback));
+      }
+    }
+  }
+
+  void llama() {
+    reader_.only("hidden_act", "silu");
+    settings(kLlama);
+    if (!config_.has("num_key_value_heads")) {
+      add("attention.head_count_kv", static_cast<std::uint32_t>(layout_.kv_heads));
+    }
+    if (config_.has("head_dim")) {
+      add("attention.value_length", static_cast<std::uint32_t>(layout_.head_dim));
+    }
+    add("rope.dimension_count", static_cast<std::uint32_t>(layout_.head_dim));
+    if (!config_.has("rope_theta") && config_.has("rope_parameters")) {
+      add("rope.freq_base", static_cast<float>(rope_theta(config_)));
+    }
+    const auto scaling = rope_scaling_of(config_);
+    const std::string type = scaling ? rope_type(*scaling) : "default";
+    if (type == "linear") {
+      add("rope.scaling.type", std::string("linear"));
+      add("rope.scaling.factor", static_cast<float>(scaling->number("factor")));
+    } else if (type != "default" && type != "llama3") {
+      unsupported("rope_scaling of type " + type);
+    }
+  }
+
+  // llama.cpp has the designs of 7B, 11B and 40B only.
+  void falcon() {
+    reader_.only("alibi", false);
+    reader_.only("parallel_attn", true);
+    reader_.only("bias", false);
+    reader_.only("activation", "gelu");
+    if (const auto scaling = rope_scaling_of(config_); scaling && rope_type(*scaling) != "default") {
+      unsupported("rope_scaling of type " + rope_type(*scaling));
+    }
+    settings(kFalcon);
+    std::erase_if(entries_,
+                  [this](const auto& entry) { return entry.key == prefix_ + "attention.head_count_kv"; });
+    add("attention.head_count_kv", static_cast<std::uint32_t>(layout_.kv_heads));
+    if (!config_.has("ffn_hidden_size")) {
+      add("feed_forward_length",
+          static_cast<std::uint32_t>(4 * config_.integer("hidden_size", 1, kMaxWidth)));
+    }
+    add("tensor_data_layout", std::string("jploski"));
+  }
+
+  void bloom() {
+    reader_.only("apply_residual_connection_post_layernorm", false);
+    settings(kBloom);
+    add("feed_forward_length", static_cast<std::uint32_t>(4 * layout_.heads * layout_.head_dim));
+    add("attention.head_count_kv", static_cast<std::uint32_t>(layout_.heads));
+  }
+
+  void mpt() {
+    if (config_.has("logit_scale")) unsupported("logit_scale");
+    settings(kMpt);
+    const std::int64_t width = config_.integer("d_model", 1, kMaxWidth);
+    add("feed_forward_length",
+        static_cast<std::uint32_t>(width * config_.integer_or("expansion_ratio", 4, 1, 64)));
+    double alibi = 8, clip = 0;
+    std::int64_t kv_heads = static_cast<std::int64_t>(layout_.heads);
+    if (config_.has("attn_config")) {
+      const base::JsonObject attention = config_.object("attn_config");
+      const ConfigReader reader(attention);
+      for (const char* key : {"prefix_lm", "qk_gn", "rope"}) reader.only(key, false);
+      if (attention.has("softmax_scale")) unsupported("attn_config.softmax_scale");
+      alibi = attention.boolean_or("alibi", true) ? attention.number_or("alibi_bias_max", 8) : 0;
+      clip = attention.number_or("clip_qkv", 0);
+      kv_heads = attention.integer_or("kv_n_heads", kv_heads, 1, kMaxWidth);
+      if (attention.string_or("attn_type", "") == "multiquery_attention") kv_heads = 1;
+    }
+    add("attention.head_count_kv", static_cast<std::uint32_t>(kv_heads));
+    add("attention.max_alibi_bias", static_cast<float>(alibi));
+    if (clip > 0) add("attention.clamp_kqv", static_cast<float>(clip));
+  }
+
+  const base::JsonObject& config_;
+  ConfigReader reader_;
+  const GgufLayout& layout_;
+  std::string prefix_;
+  std::vector<formats::GgufEntry> entries_;
+};
+
 }  // namespace
 
 base::json::value config_from_gguf(const GgufFile& file) {
   return Converter(file).convert();
+}
+
+std::vector<formats::GgufEntry> gguf_from_config(const base::JsonObject& config, const GgufLayout& layout) {
+  return Exporter(config, layout).run();
+}
+
+std::vector<float> rotary_divisors(const base::JsonObject& config, const GgufLayout& layout) {
+  if (layout.architecture != "llama") return {};
+  const auto scaling = rope_scaling_of(config);
+  if (!scaling || rope_type(*scaling) != "llama3") return {};
+  const auto original = static_cast<double>(
+      scaling->integer("original_max_position_embeddings", 1, static_cast<std::int64_t>(kMaxPositions)));
+  return llama3_divisors({.theta = rope_theta(config),
+                          .original = original,
+                          .low = scaling->number_or("low_freq_factor", 1),
+                          .high = scaling->number_or("high_freq_factor", 4),
+                          .factor = scaling->number("factor")},
+                         layout.head_dim / 2);
 }
 
 }  // namespace kvasir::models

@@ -102,6 +102,7 @@ void WeightSource::open_gguf(const base::JsonObject& config) {
   origin_ = gguf_->origin();
   const GgufLayout layout = gguf_layout(config);
   for (const auto& [name, tensor] : gguf_->tensors()) {
+    if (name == "rope_freqs.weight") continue;  // a setting, which config_from_gguf has read
     const std::string translated = huggingface_name(layout, name).value_or(name);
     const std::size_t rows = tensor.view.shape.empty() ? 0 : static_cast<std::size_t>(tensor.view.shape[0]);
     add({.name = name,

@@ -90,17 +90,23 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, const Re
   return jinja::render(runtime, impl_->body, std::move(inputs));
 }
 
-std::optional<ChatTemplate> load_chat_template(const fs::path& folder) {
+std::optional<ChatTemplateSource> read_chat_template(const fs::path& folder) {
   std::error_code ignored;
   if (const fs::path file = folder / "chat_template.jinja"; fs::exists(file, ignored)) {
-    return ChatTemplate::parse(base::read_file(file), file.string());
+    return ChatTemplateSource{base::read_file(file), file.string()};
   }
   const fs::path file = folder / kConfigFile;
   if (!fs::exists(file, ignored)) return std::nullopt;
   const json::value config = base::parse_json_file(file);
-  const auto source = source_in(base::JsonObject(config, file.string()));
+  auto source = source_in(base::JsonObject(config, file.string()));
   if (!source) return std::nullopt;
-  return ChatTemplate::parse(*source, file.string() + ": chat_template");
+  return ChatTemplateSource{std::string(*source), file.string() + ": chat_template"};
+}
+
+std::optional<ChatTemplate> load_chat_template(const fs::path& folder) {
+  const std::optional<ChatTemplateSource> source = read_chat_template(folder);
+  if (!source) return std::nullopt;
+  return ChatTemplate::parse(source->text, source->origin);
 }
 
 const BuiltinChatTemplate& builtin_chat_template(std::string_view name) {

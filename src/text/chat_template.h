@@ -54,6 +54,11 @@ class ChatTemplate {
 // tokenizer_config.json (of several the one named "default"); none if there is neither. Throws as parse(),
 // kIo, and kNotFound if of several none is the default.
 std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& folder);
+// The same, not parsed.
+struct ChatTemplateSource {
+  std::string text, origin;
+};
+std::optional<ChatTemplateSource> read_chat_template(const std::filesystem::path& folder);
 
 // Templates of models that were published without one.
 struct BuiltinChatTemplate {

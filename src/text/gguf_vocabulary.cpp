@@ -42,8 +42,8 @@ struct PreTokenizerName {
 };
 // clang-format off: a line for each kind
 constexpr PreTokenizerName kPreTokenizers[] = {
-    {"", Split::kDefault},
     {"default", Split::kDefault},
+    {"", Split::kDefault},
     {"gpt-2", Split::kGpt2},
     {"phi-2", Split::kGpt2},
     {"olmo", Split::kGpt2},
@@ -111,6 +111,21 @@ value pre_tokenizer(Split split) {
       break;
   }
   return object{{"type", "Sequence"}, {"pretokenizers", std::move(list)}};
+}
+
+// Without the keys that do not change what a pre-tokeniser does.
+value without_defaults(const value& json) {
+  if (const array* list = json.if_array()) {
+    array result;
+    for (const value& each : *list) result.push_back(without_defaults(each));
+    return result;
+  }
+  if (!json.is_object()) return json;
+  object result;
+  for (const auto& [key, member] : json.as_object()) {
+    if (key != "trim_offsets" && (key != "invert" || member != false)) result[key] = without_defaults(member);
+  }
+  return result;
 }
 
 class Builder {
@@ -351,6 +366,15 @@ class Builder {
 };
 
 }  // namespace
+
+std::optional<std::string_view> gguf_pre_tokenizer(const ByteLevelKind& kind) {
+  const value plain = without_defaults(kind.pre_tokenizer);
+  for (const PreTokenizerName& name : kPreTokenizers) {
+    if (name.ignore_merges != kind.ignore_merges || (name.split == Split::kMpt) != kind.nfc) continue;
+    if (without_defaults(pre_tokenizer(name.split)) == plain) return name.pre;
+  }
+  return std::nullopt;
+}
 
 TokenizerParts make_gguf_parts(const GgufVocabulary& vocabulary, const std::string& origin) {
   return Builder(vocabulary, origin).build();

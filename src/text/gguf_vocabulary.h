@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "text/tokenizer_json.h"
 
 namespace kvasir::text {
@@ -38,5 +39,14 @@ struct GgufVocabulary {
 // special. Throws kFormat for lists that do not fit together, tokens that are no UTF-8, ids that do not
 // exist; kUnsupported, naming it, for another model and for a pre-tokeniser that is not known.
 TokenizerParts make_gguf_parts(const GgufVocabulary& vocabulary, const std::string& origin);
+
+// The tokenizer.ggml.pre of a byte-level tokenizer.json, by its "pre_tokenizer" and what else decides;
+// nullopt: llama.cpp has no name for it, or not one that is known here.
+struct ByteLevelKind {
+  const base::json::value& pre_tokenizer;
+  bool nfc = false;            // the normaliser is NFC
+  bool ignore_merges = false;  // of the model
+};
+std::optional<std::string_view> gguf_pre_tokenizer(const ByteLevelKind& kind);
 
 }  // namespace kvasir::text

@@ -255,6 +255,10 @@ std::size_t Tokenizer::vocab_size() const noexcept {
   return static_cast<std::size_t>(end_id(impl_->parts));
 }
 
+const std::map<std::int32_t, AddedToken>& Tokenizer::added_tokens() const noexcept {
+  return impl_->parts.added_tokens.by_id();
+}
+
 const SpecialIds& Tokenizer::special_ids() const noexcept {
   return impl_->special_ids;
 }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -28,6 +29,7 @@ struct SpecialIds {
   std::optional<std::int32_t> cls, sep, pad, unk, mask;
 };
 
+struct AddedToken;
 struct GgufVocabulary;
 
 class Tokenizer {
@@ -79,6 +81,8 @@ class Tokenizer {
   std::optional<std::int32_t> token_id(std::string_view token) const;
   std::size_t vocab_size() const noexcept;  // largest id + 1
   const SpecialIds& special_ids() const noexcept;
+  // Tokens that are cut out of texts, by id.
+  const std::map<std::int32_t, AddedToken>& added_tokens() const noexcept;
   std::size_t model_max_length() const noexcept;  // tokenizer_config.json; SIZE_MAX if it does not say
   const std::vector<std::string>& model_input_names()
       const noexcept;  // of tokenizer_config.json, else of the class; {"input_ids", "token_type_ids",

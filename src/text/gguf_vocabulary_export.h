@@ -1,0 +1,28 @@
+// The vocabulary of a Hugging Face folder as GGUF has it: the other way round of gguf_vocabulary.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace kvasir::text {
+
+// tokenizer.ggml.*, under the names of GgufVocabulary.
+struct ExportedVocabulary {
+  std::string model, pre;
+  std::vector<std::string> tokens;
+  std::vector<float> scores;        // of "llama"
+  std::vector<std::int32_t> types;  // one for each token
+  std::vector<std::string> merges;  // of "gpt2"
+  std::optional<std::int32_t> bos, eos, unk, pad;
+  bool add_bos = false, add_eos = false;
+  bool add_space_prefix = true;
+};
+
+// Of tokenizer.json (BPE with bytes as fallback, or byte-level), else tokenizer.model (BPE). Throws as
+// Tokenizer::load; kUnsupported for a tokenizer that GGUF has no name for.
+ExportedVocabulary export_gguf_vocabulary(const std::filesystem::path& folder);
+
+}  // namespace kvasir::text
