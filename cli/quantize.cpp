@@ -191,7 +191,8 @@ void run_quantize(QuantizeArguments& arguments, Program& program) {
   const std::filesystem::path folder = find_model(arguments.model.model);
   if (!arguments.type.empty()) return write_gguf(arguments, folder, program);
   if (models::is_causal_lm(folder)) {
-    throw UsageError(folder.string() + ": a language model; say with --type how its weights are to be stored");
+    throw UsageError(folder.string() +
+                     ": a language model; say with --type how its weights are to be stored");
   }
   const runtime::EngineOptions engine = engine_options(arguments.model);
   const bool int8 = arguments.store == "int8";

@@ -46,7 +46,7 @@ _kvasir() {
       bench) words="--json $model $threads $help" ;;
       pull) words="--revision --quiet $help" ;;
       list | show) words="--json $help" ;;
-      quantize) words="--out -o --store --text --max-error --json $model $threads $help" ;;
+      quantize) words="--out -o --type --store --text --max-error --json $model $threads $help" ;;
       rm) words="$help" ;;
     esac
   fi

@@ -292,7 +292,7 @@ double rope_theta(const base::JsonObject& config) {
 class Exporter {
  public:
   Exporter(const base::JsonObject& config, const GgufLayout& layout)
-      : config_(config), reader_(config), layout_(layout), prefix_(std::string(layout.architecture) + ".") {}
+      : config_(config), layout_(layout), prefix_(std::string(layout.architecture) + ".") {}
 
   std::vector<formats::GgufEntry> run() {
     if (layout_.architecture == "llama") {
@@ -313,8 +313,13 @@ class Exporter {
   void add(const char* name, T value) {
     entries_.push_back({prefix_ + name, std::move(value)});
   }
-  [[noreturn]] void unsupported(const std::string& what) const {
-    throw Error(ErrorCode::kUnsupported, config_.origin() + ": " + what + " cannot be said in GGUF");
+  [[noreturn]] static void unsupported(const base::JsonObject& json, const std::string& what) {
+    throw Error(ErrorCode::kUnsupported, json.origin() + ": " + what + " cannot be said in GGUF");
+  }
+  // A key that may be absent, and may have no other value than this one.
+  static void only(const base::JsonObject& json, const char* key, const base::json::value& value) {
+    if (!json.has(key) || json.at(key) == value) return;
+    unsupported(json, std::string(key) + " = " + base::json::serialize(json.at(key)));
   }
 
   void settings(std::span<const Setting> table) {
@@ -336,7 +341,7 @@ class Exporter {
   }
 
   void llama() {
-    reader_.only("hidden_act", "silu");
+    only(config_, "hidden_act", "silu");
     settings(kLlama);
     if (!config_.has("num_key_value_heads")) {
       add("attention.head_count_kv", static_cast<std::uint32_t>(layout_.kv_heads));
@@ -354,18 +359,18 @@ class Exporter {
       add("rope.scaling.type", std::string("linear"));
       add("rope.scaling.factor", static_cast<float>(scaling->number("factor")));
     } else if (type != "default" && type != "llama3") {
-      unsupported("rope_scaling of type " + type);
+      unsupported(config_, "rope_scaling of type " + type);
     }
   }
 
   // llama.cpp has the designs of 7B, 11B and 40B only.
   void falcon() {
-    reader_.only("alibi", false);
-    reader_.only("parallel_attn", true);
-    reader_.only("bias", false);
-    reader_.only("activation", "gelu");
+    only(config_, "alibi", false);
+    only(config_, "parallel_attn", true);
+    only(config_, "bias", false);
+    only(config_, "activation", "gelu");
     if (const auto scaling = rope_scaling_of(config_); scaling && rope_type(*scaling) != "default") {
-      unsupported("rope_scaling of type " + rope_type(*scaling));
+      unsupported(config_, "rope_scaling of type " + rope_type(*scaling));
     }
     settings(kFalcon);
     std::erase_if(entries_,
@@ -379,14 +384,14 @@ class Exporter {
   }
 
   void bloom() {
-    reader_.only("apply_residual_connection_post_layernorm", false);
+    only(config_, "apply_residual_connection_post_layernorm", false);
     settings(kBloom);
     add("feed_forward_length", static_cast<std::uint32_t>(4 * layout_.heads * layout_.head_dim));
     add("attention.head_count_kv", static_cast<std::uint32_t>(layout_.heads));
   }
 
   void mpt() {
-    if (config_.has("logit_scale")) unsupported("logit_scale");
+    only(config_, "logit_scale", nullptr);
     settings(kMpt);
     const std::int64_t width = config_.integer("d_model", 1, kMaxWidth);
     add("feed_forward_length",
@@ -395,9 +400,8 @@ class Exporter {
     std::int64_t kv_heads = static_cast<std::int64_t>(layout_.heads);
     if (config_.has("attn_config")) {
       const base::JsonObject attention = config_.object("attn_config");
-      const ConfigReader reader(attention);
-      for (const char* key : {"prefix_lm", "qk_gn", "rope"}) reader.only(key, false);
-      if (attention.has("softmax_scale")) unsupported("attn_config.softmax_scale");
+      for (const char* key : {"prefix_lm", "qk_gn", "rope"}) only(attention, key, false);
+      only(attention, "softmax_scale", nullptr);
       alibi = attention.boolean_or("alibi", true) ? attention.number_or("alibi_bias_max", 8) : 0;
       clip = attention.number_or("clip_qkv", 0);
       kv_heads = attention.integer_or("kv_n_heads", kv_heads, 1, kMaxWidth);
@@ -409,7 +413,6 @@ class Exporter {
   }
 
   const base::JsonObject& config_;
-  ConfigReader reader_;
   const GgufLayout& layout_;
   std::string prefix_;
   std::vector<formats::GgufEntry> entries_;

@@ -190,11 +190,16 @@ class Builder {
     return v_.types.empty() ? GgufVocabulary::kNormal : v_.types[id];
   }
 
-  // Tokens as the file has them. Empty ones, which some have for ids that are not in use, are none.
+  // Rows of the model's table beyond its vocabulary, which converters call "[PAD50280]", and empty tokens are none.
+  bool is_token(std::size_t id) const noexcept {
+    const bool padding = type(id) == GgufVocabulary::kUnused && v_.tokens[id].starts_with("[PAD");
+    return !v_.tokens[id].empty() && !padding;
+  }
+
   VocabularyList list() const {
     VocabularyList result;
     for (std::size_t id = 0; id < v_.tokens.size(); ++id) {
-      if (!v_.tokens[id].empty()) result.add(v_.tokens[id], static_cast<std::int32_t>(id));
+      if (is_token(id)) result.add(v_.tokens[id], static_cast<std::int32_t>(id));
     }
     return result;
   }
@@ -289,7 +294,7 @@ class Builder {
     VocabularyList result;
     for (std::size_t id = 0; id < v_.tokens.size(); ++id) {
       const std::string_view token = v_.tokens[id];
-      if (token.empty()) continue;
+      if (!is_token(id)) continue;
       const auto number = static_cast<std::int32_t>(id);
       if (token.starts_with(kSpaceMark)) {
         const std::string_view word = token.substr(std::string_view(kSpaceMark).size());

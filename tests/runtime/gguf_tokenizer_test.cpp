@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "kvasir/error.h"
 #include "malformed/gguf_writer.h"
+#include "temporary_folder.h"
 
 namespace kvasir::runtime {
 namespace {
@@ -72,6 +75,20 @@ TEST(GgufTokenizer, TokensThatThereAreNot) {
   EXPECT_THAT(language.tokenizer.encode("a", {}).ids, ElementsAre(5));
   EXPECT_EQ(language.bos_token + language.eos_token, "");
   EXPECT_TRUE(language.eos_ids.empty());
+}
+
+// A file, and a folder that holds one: what generate() and chat() take their tokens and templates from.
+TEST(GgufTokenizer, OfAModelThatIsAFile) {
+  const tests::TemporaryFolder folder;
+  std::vector<std::string> metadata = entries();
+  metadata.push_back(gguf::string("tokenizer.chat_template", "{{ messages[0].content }}"));
+  std::ofstream(folder / "m.gguf", std::ios::binary) << gguf::write({.metadata = metadata});
+  for (const std::filesystem::path& path : {folder / "m.gguf", folder.path()}) {
+    const ModelLanguage language = load_language(path);
+    EXPECT_THAT(language.tokenizer.encode("a a", {}).ids, ElementsAre(1, 5, 5));
+    EXPECT_THAT(language.eos_ids, ElementsAre(2));
+    EXPECT_TRUE(language.chat_template);
+  }
 }
 
 TEST(GgufTokenizer, Refusals) {

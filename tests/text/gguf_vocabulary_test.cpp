@@ -221,6 +221,17 @@ TEST(GgufVocabulary, SpecialTokensAndSpaces) {
   EXPECT_EQ(tokenizer.special_ids().unk, std::nullopt);  // no key says so
 }
 
+// Rows of the model's table without a token have no text either.
+TEST(GgufVocabulary, PaddingIsNoToken) {
+  Owned owned = small();
+  owned.tokens.insert(owned.tokens.end(), {"[PAD7]", "[PAD8]", ""});
+  owned.types.insert(owned.types.end(), {5, 1, 5});
+  owned.scores.insert(owned.scores.end(), {0, 0, 0});
+  const Tokenizer tokenizer = owned.load();
+  EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{5, 7, 8, 9}, {}), "a[PAD8]");
+  EXPECT_EQ(tokenizer.token_id("[PAD7]"), std::nullopt);
+}
+
 TEST(GgufVocabulary, Refusals) {
   const auto with = [](const std::function<void(Owned&)>& change) {
     Owned owned = small();
