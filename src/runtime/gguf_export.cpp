@@ -62,6 +62,12 @@ DType fitting(DType dtype, std::int64_t row) {
   return fits(simple) ? simple : DType::kF16;
 }
 
+constexpr long kAfterLayers = 1'000'000;
+// Of "blk.12.attn_norm.weight"; the largest number there is if it does not fit.
+long layer_of(const std::string& name) {
+  return std::strtol(name.c_str() + 4, nullptr, 10);
+}
+
 struct Source {
   const formats::CheckpointTensor* tensor = nullptr;
   models::RowOrder order;     // of the rows to write
@@ -163,8 +169,9 @@ class GgufExport {
     std::vector<std::string> names;
     for (const auto& [name, tensor] : by_name) names.push_back(name);
     std::ranges::stable_sort(names, {}, [](const std::string& name) {
-      if (!name.starts_with("blk.")) return std::pair(name.starts_with("token_embd") ? -1 : 1'000'000, 0);
-      return std::pair(std::atoi(name.c_str() + 4), 1);
+      if (!name.starts_with("blk."))
+        return std::pair(name.starts_with("token_embd") ? -1L : kAfterLayers, 0L);
+      return std::pair(layer_of(name), 1L);
     });
     for (const std::string& name : names) {
       add_tensor(name, *by_name[name], !by_name.contains("output.weight"));
@@ -197,7 +204,7 @@ class GgufExport {
     std::set<std::string> of_first;
     for (const auto& [name, tensor] : tensors) {
       if (name.starts_with("blk.0.")) of_first.insert(name.substr(6));
-      if (name.starts_with("blk.") && std::atoi(name.c_str() + 4) >= layers) {
+      if (name.starts_with("blk.") && layer_of(name) >= layers) {
         config_.fail("has " + std::to_string(layers) + " layers, and the weights have more");
       }
     }

@@ -190,7 +190,8 @@ class Builder {
     return v_.types.empty() ? GgufVocabulary::kNormal : v_.types[id];
   }
 
-  // Rows of the model's table beyond its vocabulary, which converters call "[PAD50280]", and empty tokens are none.
+  // Rows of the model's table beyond its vocabulary, which converters call "[PAD50280]", and empty tokens are
+  // none.
   bool is_token(std::size_t id) const noexcept {
     const bool padding = type(id) == GgufVocabulary::kUnused && v_.tokens[id].starts_with("[PAD");
     return !v_.tokens[id].empty() && !padding;
@@ -355,7 +356,7 @@ class Builder {
       const std::int32_t kind = type(id);
       const bool special =
           kind == GgufVocabulary::kControl || kind == GgufVocabulary::kUnknown || has_role(id);
-      if (!special && kind != GgufVocabulary::kUserDefined) continue;
+      if (!is_token(id) || (!special && kind != GgufVocabulary::kUserDefined)) continue;
       std::string_view content = v_.tokens[id];
       if (v_.model == "bert" && content.starts_with(kSpaceMark)) {
         content.remove_prefix(std::string_view(kSpaceMark).size());

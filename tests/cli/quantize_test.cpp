@@ -64,5 +64,60 @@ TEST(Quantize, Refusals) {
   refused({"ask", "-q", "Where?", "--context", "Here.", "--precision", "int4"}, "--precision", 2);
 }
 
+std::string decoder(const std::string& name) {
+  return std::string(KVASIR_TEST_DATA) + "/decoders/" + name;
+}
+
+TEST(QuantizeGguf, AFileThatGenerates) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() + "/m.gguf";
+  const Outcome outcome = run({.args = {"quantize", decoder("falcon-40b-style"), out, "--type", "q8_0"}});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, AllOf(StartsWith("stored  tensors"), HasSubstr("  Q8_0        2\n"),
+                                 HasSubstr("  F32 "), HasSubstr(out + ": 0.2 MB became ")));
+  const Outcome generated =
+      run({.args = {"generate", "--model", out, "-p", "hello", "--max-new-tokens", "4", "--json"}});
+  EXPECT_EQ(generated.exit_code, 0) << generated.err;
+  EXPECT_EQ(base::json::parse(generated.out).at("ids").as_array().size(), 4U);
+}
+
+TEST(QuantizeGguf, Json) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() + "/m.gguf";
+  const Outcome outcome =
+      run({.args = {"quantize", "--model", decoder("mpt"), "--out", out, "--type", "q4_0", "--json"}});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const auto json = base::json::parse(outcome.out);
+  EXPECT_EQ(std::string(json.at("out").as_string()), out);
+  EXPECT_LT(json.at("bytes_after").as_int64(), json.at("bytes_before").as_int64());
+  bool found = false;
+  for (const auto& tensor : json.at("tensors").as_array()) {
+    if (tensor.at("name") != "blk.1.ffn_down.weight") continue;
+    found = true;
+    EXPECT_EQ(tensor.at("stored"), "Q4_0");
+  }
+  EXPECT_TRUE(found);
+}
+
+TEST(QuantizeGguf, Refusals) {
+  const TemporaryFolder folder;
+  const std::string out = folder.path() + "/m.gguf";
+  const auto refused = [](const std::vector<std::string>& args, const std::string& message, int code) {
+    const Outcome outcome = run({.args = args});
+    EXPECT_EQ(outcome.exit_code, code) << message;
+    EXPECT_THAT(outcome.err, HasSubstr(message));
+    EXPECT_EQ(outcome.out, "");
+  };
+  refused({"quantize", decoder("mpt"), out}, "a language model; say with --type", 2);
+  refused({"quantize", decoder("mpt"), folder.path() + "/m", "--type", "q8_0"}, "must end in .gguf", 2);
+  refused({"quantize", decoder("mpt"), out, "--type", "q5_k"}, "--type", 2);
+  refused({"quantize", decoder("mpt"), out, "--type", "q8_0", "--store", "int8"}, "--store", 2);
+  refused({"quantize", decoder("mpt"), out, "--out", out, "--type", "q8_0"}, "--out", 2);
+  refused({"quantize", decoder("mpt"), "--type", "q8_0"}, "OUT is missing", 2);
+  refused({"quantize", tiny_model(), out, "--type", "q8_0"}, "model_type bert is not supported in GGUF", 1);
+  refused({"quantize", decoder("llama-dynamic"), out, "--type", "q8_0"}, "cannot be said in GGUF", 1);
+  EXPECT_FALSE(std::filesystem::exists(out));
+}
+
 }  // namespace
 }  // namespace kvasir::tests

@@ -211,7 +211,8 @@ TEST(GgufExport, MetadataOfTokenizerAndTemplate) {
 TEST(GgufExport, SentencePieceAlone) {
   const TemporaryFolder folder;
   copy_folder("llama-gqa", folder / "m");
-  std::filesystem::copy(std::filesystem::path(KVASIR_TEST_DATA) / "tokenizers/llama/tokenizer.model", folder / "m");
+  std::filesystem::copy(std::filesystem::path(KVASIR_TEST_DATA) / "tokenizers/llama/tokenizer.model",
+                        folder / "m");
   export_gguf(folder / "m", folder / "json.gguf", {.type = DType::kF16, .threads = 1});
   std::filesystem::remove(folder / "m" / "tokenizer.json");
   export_gguf(folder / "m", folder / "spm.gguf", {.type = DType::kF16, .threads = 1});

@@ -227,7 +227,10 @@ TEST(GgufVocabulary, PaddingIsNoToken) {
   owned.tokens.insert(owned.tokens.end(), {"[PAD7]", "[PAD8]", ""});
   owned.types.insert(owned.types.end(), {5, 1, 5});
   owned.scores.insert(owned.scores.end(), {0, 0, 0});
+  owned.vocabulary.pad = 7;  // as where config.json has a pad_token_id that the tokenizer does not know
   const Tokenizer tokenizer = owned.load();
+  EXPECT_EQ(tokenizer.special_ids().pad, 7);
+  EXPECT_FALSE(tokenizer.added_tokens().contains(7));
   EXPECT_EQ(tokenizer.decode(std::vector<std::int32_t>{5, 7, 8, 9}, {}), "a[PAD8]");
   EXPECT_EQ(tokenizer.token_id("[PAD7]"), std::nullopt);
 }
