@@ -75,7 +75,7 @@ __m256i products(const __m256i (&w)[4], const std::int8_t* x) noexcept {
 template <class B, class Type>
 struct Avx2Tile {
   static constexpr std::size_t kTileRows = 4;  // 8 sums, four vectors of weights, what becomes of one of them
-  static constexpr std::size_t kPanels = 1;
+  static constexpr std::size_t panels(std::size_t) noexcept { return 1; }
   static constexpr std::size_t kVectors = kPanelColumns / B::kLanes;
   static constexpr std::size_t kStretch = 4;  // groups that are added up before they become words
 
@@ -83,9 +83,16 @@ struct Avx2Tile {
   static void sum(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
                   float* out) noexcept {
     static_assert(P == 1);
+    place.first ? sum_rows<R, true>(call, place, layout, out) : sum_rows<R, false>(call, place, layout, out);
+  }
+
+  template <std::size_t R, bool kFetch>
+  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
+                       float* out) noexcept {
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
     const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
     const std::size_t head_stride = call.a.block_stride, blocks = call.b->blocks();
+    Ahead<Type, 1> ahead(*call.b);
     const std::uint8_t* words[kVectors];
     const std::uint16_t* halves[kVectors];
     unroll<kVectors>([&](auto v) {
@@ -98,6 +105,7 @@ struct Avx2Tile {
     for (std::size_t block = 0; block < blocks; ++block) {
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
+        if constexpr (kFetch) ahead.fetch(block, t, {words[0]}, {halves[0]});
         __m256i sums[R][kVectors];
         start<R>(heads, head_stride, t, sums);
         unroll<Type::kGroups / kStretch>([&](auto s) {

@@ -14,6 +14,7 @@ namespace kvasir::kernels {
 // The rows of A and the panels of B that meet in a tile, and the panel that is fetched meanwhile.
 struct TilePlace {
   std::size_t row, rows, panel, next;
+  bool first;  // of the tiles with these panels, which may still have to come from memory
 
   bool fetches() const noexcept { return next != kNoPanel; }
 };
@@ -102,8 +103,11 @@ struct Gemm {
       for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, give or take a row
         const std::size_t row = block.row_begin + rows * t / tiles;
         const std::size_t height = block.row_begin + rows * (t + 1) / tiles - row;
-        const TilePlace place{
-            .row = row, .rows = height, .panel = panel, .next = fetch && t + 1 == tiles ? next : kNoPanel};
+        const TilePlace place{.row = row,
+                              .rows = height,
+                              .panel = panel,
+                              .next = fetch && t + 1 == tiles ? next : kNoPanel,
+                              .first = t == 0};
         Product::template sum_tile<Most, P>(call, place, sums);
         finish(call, place, sums, kWidth);
       }
@@ -113,11 +117,11 @@ struct Gemm {
     }
   }
 
-  // Few rows take more panels at once, to have enough chains in flight.
+  // Few rows take more panels at once, to have enough chains in flight, or fewer (see avx512vnni/blocks.cpp).
   template <std::size_t Rows>
   static void choose_tile(const Call& call, const GemmBlock& block) noexcept {
     constexpr std::size_t kPanels = Product::panels(Rows);
-    if constexpr (kPanels > Product::panels(kTileRows)) {
+    if constexpr (kPanels != Product::panels(kTileRows)) {
       if (block.row_end - block.row_begin > Rows) return choose_tile<Rows + 1>(call, block);
       panels<Rows, kPanels>(call, block, block.panel_begin);
     } else {
