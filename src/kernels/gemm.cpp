@@ -4,6 +4,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -113,6 +114,20 @@ void gemm(const Int8Kernels& kernels, base::ThreadPool& pool, const Int8GemmCall
   if (call.m == 0) return;
   run(kernels, pool, call,
       {.m = call.m, .k = call.b->k, .panels = call.b->panels(), .row_bytes = call.a.stride, .speed = 4});
+}
+
+void gemm(const HalfKernels& kernels, base::ThreadPool& pool, const HalfGemmCall& call) {
+  assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
+  assert(call.lda >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
+  assert(call.c_block % kPanelColumns == 0);
+  if (call.m == 0) return;
+  run(kernels, pool, call,
+      {.m = call.m,
+       .k = call.b->k,
+       .panels = call.b->panels(),
+       .row_bytes = call.b->k * sizeof(float),
+       .speed = 1,
+       .weight_bytes = call.b->bytes()});
 }
 
 void gemm(const BlockKernels& kernels, base::ThreadPool& pool, const BlockGemmCall& call) {

@@ -89,6 +89,15 @@ const BlockKernels& block_kernels_for(base::Isa isa) {
   return scalar_block_kernels();
 }
 
+const HalfKernels& half_kernels_for(base::Isa isa) {
+  check_available(isa);
+#if defined(__x86_64__)
+  if (isa == base::Isa::kAvx512) return avx512_half_kernels();
+  if (isa == base::Isa::kAvx2) return avx2_half_kernels();
+#endif
+  return scalar_half_kernels();
+}
+
 bool has_vnni() noexcept {
 #if defined(__x86_64__)
   return base::best_isa() == base::Isa::kAvx512 && __builtin_cpu_supports("avx512vnni");

@@ -5,6 +5,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -30,12 +31,15 @@ const IsaKernels& scalar_kernels() noexcept;
 const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
 const BlockKernels& scalar_block_kernels() noexcept;
+const HalfKernels& scalar_half_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaKernels& avx2_kernels() noexcept;
 const IsaKernels& avx512_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
 const BlockKernels& avx2_block_kernels() noexcept;
+const HalfKernels& avx2_half_kernels() noexcept;
+const HalfKernels& avx512_half_kernels() noexcept;
 const BlockKernels& avx512vnni_block_kernels() noexcept;
 const IsaBf16Kernels& avx512bf16_kernels() noexcept;
 #endif

@@ -101,6 +101,11 @@ struct Avx2 {
   static Vec load_half(const void* p) noexcept {
     return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
+  // 8 bfloat16s.
+  static Vec load_bfloat16(const void* p) noexcept {
+    const __m128i bits = _mm_loadu_si128(static_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+  }
 };
 
 }  // namespace

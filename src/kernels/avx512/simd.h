@@ -81,6 +81,11 @@ struct Avx512 {
   static Vec load_half(const void* p) noexcept {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
   }
+  // 16 bfloat16s.
+  static Vec load_bfloat16(const void* p) noexcept {
+    const __m256i bits = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+  }
 };
 
 }  // namespace

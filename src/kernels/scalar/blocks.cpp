@@ -177,13 +177,7 @@ void gemm_block(const BlockGemmCall& call, const GemmBlock& block) noexcept {
     const RowRange rows{row, std::min(row + kRows, block.row_end)};
     for (std::size_t column = begin; column < end; ++column) {
       Sums sums = sum_column(call, rows, column);
-      const std::size_t count = rows.end - rows.begin;
-      for (std::size_t r = 0; r < count; ++r) sums[r] += call.bias == nullptr ? 0 : call.bias[column];
-      activate(call.activation, sums.data(), count);
-      for (std::size_t r = 0; r < count; ++r) {
-        const float residual = call.residual == nullptr ? 0 : call.residual[(row + r) * call.ldr + column];
-        call.c_column(column)[(row + r) * call.ldc] = sums[r] + residual;
-      }
+      finish_column(call, rows, column, sums.data());
     }
   }
 }

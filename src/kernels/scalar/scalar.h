@@ -4,6 +4,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 
@@ -29,5 +30,20 @@ void quantize(const QuantizeCall& call, const BlockRows& out) noexcept;
 void gemm_block(const BlockGemmCall& call, const GemmBlock& block) noexcept;
 void convert(const Bf16Convert& call) noexcept;
 void gemm_block(const Bf16GemmCall& call, const GemmBlock& block) noexcept;
+
+void gemm_block(const HalfGemmCall& call, const GemmBlock& block) noexcept;
+
+// What follows the sums of some rows with one column: bias, activation, residual.
+template <class Call>
+void finish_column(const Call& call, RowRange rows, std::size_t column, float* sums) noexcept {
+  const std::size_t count = rows.end - rows.begin;
+  for (std::size_t r = 0; r < count; ++r) sums[r] += call.bias == nullptr ? 0 : call.bias[column];
+  activate(call.activation, sums, count);
+  for (std::size_t r = 0; r < count; ++r) {
+    const std::size_t row = rows.begin + r;
+    const float residual = call.residual == nullptr ? 0 : call.residual[row * call.ldr + column];
+    call.c_column(column)[row * call.ldc] = sums[r] + residual;
+  }
+}
 
 }  // namespace kvasir::kernels::scalar
