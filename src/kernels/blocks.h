@@ -37,11 +37,20 @@ constexpr BlockLayout block_layout(tensor::DType dtype) noexcept {
   using tensor::DType;
   switch (dtype) {
     case DType::kQ4_0:
+    case DType::kIQ4_NL:
       return {.elements = 32, .words = 4, .words_at = 2, .has_half = true};
     case DType::kQ4_1:
       return {.elements = 32, .words = 5};
+    case DType::kQ5_0:
+      return {.elements = 32, .words = 5, .words_at = 2, .has_half = true};
+    case DType::kQ5_1:
+      return {.elements = 32, .words = 6};
     case DType::kQ8_0:
       return {.elements = 32, .words = 8, .words_at = 2, .has_half = true};
+    case DType::kQ2_K:
+      return {.elements = 256, .words = 21};
+    case DType::kQ3_K:
+      return {.elements = 256, .words = 27, .has_half = true, .half_at = 108};
     case DType::kQ4_K:
       return {.elements = 256, .words = 36};
     case DType::kQ5_K:
@@ -53,15 +62,16 @@ constexpr BlockLayout block_layout(tensor::DType dtype) noexcept {
   }
 }
 
-// Whether there are products of blocks for a type; StoredMatrix (stored.h) serves the others.
+// Whether there are products of blocks for a type: for all blocks of GGUF that tensor::DType knows.
 constexpr bool is_block_product(tensor::DType dtype) noexcept {
   return block_layout(dtype).elements != 0;
 }
 
 // The weight W [n, k] of y = x Wᵀ + b. In ceil(n / 16) panels, each [k / elements] blocks of 16 columns: word
 // by word, [words][16][4], so that one vector of 64 bytes has the same 4 bytes of 16 columns; the halves
-// apart, [16]. The bytes of Q8_0 have their highest bit turned (value + 128: the unsigned operand of
-// vpdpbusd). Columns beyond n are 0.
+// apart, [16]. Two types change their bits on the way: the bytes of Q8_0 have their highest bit turned (value
+// + 128: the unsigned operand of vpdpbusd), and of the fifth bits of Q5_0 and Q5_1, that of element 4 G + i
+// becomes bit G of byte i. Columns beyond n are 0.
 struct BlockMatrix {
   std::size_t n = 0;
   std::size_t k = 0;

@@ -11,9 +11,31 @@ namespace {
 
 constexpr std::size_t kWord = 4;
 
-// Where the bytes of Q8_0 become value + 128.
-constexpr std::uint32_t flip(tensor::DType dtype) noexcept {
-  return dtype == tensor::DType::kQ8_0 ? 0x80808080U : 0;
+// Bits whose numbers differ in one pair of digits change places: those of `mask` with those `shift` higher.
+constexpr std::uint32_t swap_bits(std::uint32_t x, std::uint32_t mask, unsigned shift) noexcept {
+  const std::uint32_t differ = (x ^ x >> shift) & mask;
+  return x ^ differ ^ differ << shift;
+}
+// Bit 4 G + i goes to bit 8 i + G: the five digits of a bit's number, turned by two places, which is four
+// exchanges of neighbours and as many of what they brought along.
+constexpr std::uint32_t spread_fifth_bits(std::uint32_t x) noexcept {
+  for (int turn = 0; turn < 2; ++turn) {  // each puts the even bits first, then the odd ones
+    x = swap_bits(x, 0x22222222U, 1);
+    x = swap_bits(x, 0x0C0C0C0CU, 2);
+    x = swap_bits(x, 0x00F000F0U, 4);
+    x = swap_bits(x, 0x0000FF00U, 8);
+  }
+  return x;
+}
+
+// What becomes of a word of the file.
+template <tensor::DType kType>
+constexpr std::uint32_t repack(std::size_t word, std::uint32_t bits) noexcept {
+  using tensor::DType;
+  if (kType == DType::kQ8_0) return bits ^ 0x80808080U;
+  if ((kType == DType::kQ5_0 && word == 0) || (kType == DType::kQ5_1 && word == 1))
+    return spread_fifth_bits(bits);
+  return bits;
 }
 
 // One panel. Everything but the place of the rows is known to the compiler: the loops over words unroll.
@@ -35,7 +57,7 @@ void pack_panel(const std::byte* rows, std::size_t columns, std::size_t panel, B
       for (std::size_t w = 0; w < kLayout.words; ++w) {
         std::uint32_t word;
         std::memcpy(&word, block + kLayout.words_at + w * kWord, kWord);
-        word ^= flip(kType);
+        word = repack<kType>(w, word);
         std::memcpy(out + (w * kPanelColumns + j) * kWord, &word, kWord);
       }
     }
@@ -53,8 +75,18 @@ PackPanel panel_packer(tensor::DType dtype) noexcept {
       return pack_panel<DType::kQ4_0>;
     case DType::kQ4_1:
       return pack_panel<DType::kQ4_1>;
+    case DType::kQ5_0:
+      return pack_panel<DType::kQ5_0>;
+    case DType::kQ5_1:
+      return pack_panel<DType::kQ5_1>;
     case DType::kQ8_0:
       return pack_panel<DType::kQ8_0>;
+    case DType::kIQ4_NL:
+      return pack_panel<DType::kIQ4_NL>;
+    case DType::kQ2_K:
+      return pack_panel<DType::kQ2_K>;
+    case DType::kQ3_K:
+      return pack_panel<DType::kQ3_K>;
     case DType::kQ4_K:
       return pack_panel<DType::kQ4_K>;
     case DType::kQ5_K:

@@ -19,8 +19,9 @@ namespace {
 using tensor::DType;
 using tests::Matrix;
 
-constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ8_0,
-                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0, DType::kQ5_1,
+                            DType::kQ8_0, DType::kIQ4_NL, DType::kQ2_K, DType::kQ3_K,
+                            DType::kQ4_K, DType::kQ5_K,   DType::kQ6_K};
 
 const BlockKernels& isa() {
   return block_kernels_for(tests::test_isa());
@@ -309,7 +310,7 @@ INSTANTIATE_TEST_SUITE_P(All, BlockTypeTest, testing::ValuesIn(kTypes),
                          [](const auto& test) { return std::string(tensor::dtype_name(test.param)); });
 
 TEST(Blocks, TypesWithoutProducts) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8, DType::kQ2_K, DType::kQ3_K}) {
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
     EXPECT_FALSE(is_block_product(dtype)) << tensor::dtype_name(dtype);
   }
   for (const DType dtype : kTypes) EXPECT_TRUE(is_block_product(dtype)) << tensor::dtype_name(dtype);

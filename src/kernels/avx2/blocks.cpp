@@ -28,11 +28,24 @@ struct Bytes : Avx2 {
   static Ints nibble(Ints x) noexcept {
     return low_bits(kHigh == 0 ? x : _mm256_srli_epi16(x, 4), 15);
   }
+  // Bit kFrom of each byte as its bit kTo, the others 0.
+  template <int kFrom, int kTo>
+  static Ints shift_bit(Ints x) noexcept {
+    const Ints shifted = kFrom < kTo ? _mm256_slli_epi16(x, kFrom < kTo ? kTo - kFrom : 0)
+                                     : _mm256_srli_epi16(x, kFrom > kTo ? kFrom - kTo : 0);
+    return low_bits(shifted, 1 << kTo);
+  }
+  // table[x] for bytes x < 16.
+  static Ints lookup(Ints x, const std::uint8_t (&table)[16]) noexcept {
+    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), x);
+  }
+  static Ints add_words(Ints a, int b) noexcept { return _mm256_add_epi32(a, words(b)); }
   // Shifts to the right by a number that is known at run time.
   using Count = __m128i;
   static Count count(std::size_t bits) noexcept { return _mm_cvtsi32_si128(static_cast<int>(bits)); }
   static Ints shift(Ints x, Count bits) noexcept { return _mm256_srl_epi32(x, bits); }
-  static Ints shift_words(Ints x, int bits) noexcept { return _mm256_srl_epi32(x, _mm_cvtsi32_si128(bits)); }
+  static Ints shift_words(Ints x, std::size_t bits) noexcept { return _mm256_srl_epi32(x, count(bits)); }
   template <int kBits>
   static Ints shift_words_left(Ints x) noexcept {
     return _mm256_slli_epi32(x, kBits);
@@ -56,13 +69,13 @@ __m256i products(const __m256i (&w)[4], const std::int8_t* x) noexcept {
   __m256i pairs[4];
   unroll<4>([&](auto g) {
     const __m256i row = Bytes::broadcast_word(x + g * kInt8Group);
-    if constexpr (Type::kMost == 255) {
+    if constexpr (Type::kMost > 127) {
       pairs[g] = _mm256_maddubs_epi16(_mm256_abs_epi8(w[g]), _mm256_sign_epi8(row, w[g]));
     } else {
       pairs[g] = _mm256_maddubs_epi16(w[g], row);
     }
   });
-  if constexpr (Type::kMost == 255) {
+  if constexpr (Type::kMost > 127) {
     unroll<4>([&](auto g) { pairs[g] = _mm256_madd_epi16(pairs[g], ones); });
     return _mm256_add_epi32(_mm256_add_epi32(pairs[0], pairs[1]), _mm256_add_epi32(pairs[2], pairs[3]));
   }
@@ -80,15 +93,13 @@ struct Avx2Tile {
   static constexpr std::size_t kStretch = 4;  // groups that are added up before they become words
 
   template <std::size_t R, std::size_t P>
-  static void sum(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
-                  float* out) noexcept {
+  static void sum(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
     static_assert(P == 1);
-    place.first ? sum_rows<R, true>(call, place, layout, out) : sum_rows<R, false>(call, place, layout, out);
+    place.first ? sum_rows<R, true>(call, place, out) : sum_rows<R, false>(call, place, out);
   }
 
   template <std::size_t R, bool kFetch>
-  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
-                       float* out) noexcept {
+  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
     const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
     const std::size_t head_stride = call.a.block_stride, blocks = call.b->blocks();
@@ -120,20 +131,20 @@ struct Avx2Tile {
           });
         });
         const BlockScales<B, Type, kVectors> scales(type, words, halves);
-        unroll<R>([&](auto r) { scales.add(sums[r], heads[r * head_stride], out + r * kPanelColumns); });
+        unroll<R>([&](auto r) { scales.add(sums[r], heads[r * head_stride], t, out + r * kPanelColumns); });
         rows.advance(Type::kGroups * kInt8Group);
         if (Type::kGroups == 8 || t % 2 == 1) ++heads;
       }
       unroll<kVectors>([&](auto v) {
-        words[v] += layout.words * kWordBytes;
-        if (layout.has_half) halves[v] += kPanelColumns;
+        words[v] += Type::kLayout.words * kWordBytes;
+        if (Type::kLayout.has_half) halves[v] += kPanelColumns;
       });
     }
   }
 
   // Signed where the sign is taken off again.
   static __m256i weight(__m256i x) noexcept {
-    return Type::kMost == 255 ? _mm256_xor_si256(x, _mm256_set1_epi8(-128)) : x;
+    return Type::kMost > 127 ? _mm256_xor_si256(x, _mm256_set1_epi8(-128)) : x;
   }
   // The offsets of the weights, times what they will be multiplied with.
   template <std::size_t R>
@@ -141,7 +152,7 @@ struct Avx2Tile {
                     __m256i (&sums)[R][kVectors]) noexcept {
     const __m256i factors = offset_factors<B, Type>(t);
     unroll<R>([&](auto r) {
-      const __m256i first = Type::kOffset == 0 || Type::kMost == 255
+      const __m256i first = Type::kOffset == 0 || Type::kMost > 127
                                 ? _mm256_setzero_si256()
                                 : _mm256_madd_epi16(B::broadcast_word(heads[r * stride].halves), factors);
       unroll<kVectors>([&](auto v) { sums[r][v] = first; });

@@ -20,11 +20,24 @@ struct Bytes : Avx512 {
   static Ints nibble(Ints x) noexcept {
     return low_bits(kHigh == 0 ? x : _mm512_srli_epi16(x, 4), 15);
   }
+  // Bit kFrom of each byte as its bit kTo, the others 0.
+  template <int kFrom, int kTo>
+  static Ints shift_bit(Ints x) noexcept {
+    const Ints shifted = kFrom < kTo ? _mm512_slli_epi16(x, kFrom < kTo ? kTo - kFrom : 0)
+                                     : _mm512_srli_epi16(x, kFrom > kTo ? kFrom - kTo : 0);
+    return low_bits(shifted, 1 << kTo);
+  }
+  // table[x] for bytes x < 16.
+  static Ints lookup(Ints x, const std::uint8_t (&table)[16]) noexcept {
+    const __m128i entries = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), x);
+  }
+  static Ints add_words(Ints a, int b) noexcept { return _mm512_add_epi32(a, words(b)); }
   // Shifts to the right by a number that is known at run time.
   using Count = __m128i;
   static Count count(std::size_t bits) noexcept { return _mm_cvtsi32_si128(static_cast<int>(bits)); }
   static Ints shift(Ints x, Count bits) noexcept { return _mm512_srl_epi32(x, bits); }
-  static Ints shift_words(Ints x, int bits) noexcept { return _mm512_srl_epi32(x, _mm_cvtsi32_si128(bits)); }
+  static Ints shift_words(Ints x, std::size_t bits) noexcept { return _mm512_srl_epi32(x, count(bits)); }
   template <int kBits>
   static Ints shift_words_left(Ints x) noexcept {
     return _mm512_slli_epi32(x, kBits);
@@ -44,15 +57,12 @@ struct VnniTile {
   static constexpr std::size_t panels(std::size_t rows) noexcept { return rows <= 4 ? 1 : 2; }
 
   template <std::size_t R, std::size_t P>
-  static void sum(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
-                  float* out) noexcept {
-    place.first ? sum_rows<R, P, true>(call, place, layout, out)
-                : sum_rows<R, P, false>(call, place, layout, out);
+  static void sum(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
+    place.first ? sum_rows<R, P, true>(call, place, out) : sum_rows<R, P, false>(call, place, out);
   }
 
   template <std::size_t R, std::size_t P, bool kFetch>
-  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, const BlockLayout& layout,
-                       float* out) noexcept {
+  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
     const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
     const std::size_t head_stride = call.a.block_stride, blocks = call.b->blocks();
@@ -80,13 +90,14 @@ struct VnniTile {
           });
         });
         const BlockScales<B, Type, P> scales(type, words, halves);
-        unroll<R>([&](auto r) { scales.add(sums[r], heads[r * head_stride], out + r * P * kPanelColumns); });
+        unroll<R>(
+            [&](auto r) { scales.add(sums[r], heads[r * head_stride], t, out + r * P * kPanelColumns); });
         rows.advance(Type::kGroups * kInt8Group);
         if (Type::kGroups == 8 || t % 2 == 1) ++heads;
       }
       unroll<P>([&](auto p) {
-        words[p] += layout.words * kWordBytes;
-        if (layout.has_half) halves[p] += kPanelColumns;
+        words[p] += Type::kLayout.words * kWordBytes;
+        if (Type::kLayout.has_half) halves[p] += kPanelColumns;
       });
     }
   }

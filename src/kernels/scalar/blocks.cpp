@@ -32,6 +32,10 @@ struct Column {
   }
   float scale() const noexcept { return half_to_float(halves[j]); }
   int nibble(std::size_t i, bool high) const noexcept { return high ? byte(i) >> 4 : byte(i) & 15; }
+  // Element e of Q5_0 and Q5_1, whose fifth bits begin at byte `at`.
+  int five_bits(std::size_t at, std::size_t e) const noexcept {
+    return nibble(at + 4 + e % 16, e >= 16) | (byte(at + e % 4) >> (e / 4) & 1) << 4;
+  }
 };
 
 constexpr std::size_t kMostElements = tensor::kSuperBlock;
@@ -55,6 +59,11 @@ void read_scales_and_minima(const Column& c, Values& out) noexcept {
   }
 }
 
+// Where the pair of bits of element e lies in its byte.
+std::size_t quarter(std::size_t e) noexcept {
+  return e % 128 / 32 * 2;
+}
+
 void read(DType dtype, const Column& c, Values& out) noexcept {
   switch (dtype) {
     case DType::kQ4_0:
@@ -66,9 +75,40 @@ void read(DType dtype, const Column& c, Values& out) noexcept {
       out.scales.fill(c.half(0));
       out.minima.fill(c.half(1));
       break;
+    case DType::kQ5_0:
+      for (std::size_t e = 0; e < 32; ++e) out.q[e] = c.five_bits(0, e) - 16;
+      out.scales.fill(c.scale());
+      break;
+    case DType::kQ5_1:
+      for (std::size_t e = 0; e < 32; ++e) out.q[e] = c.five_bits(4, e);
+      out.scales.fill(c.half(0));
+      out.minima.fill(c.half(1));
+      break;
+    case DType::kIQ4_NL:
+      for (std::size_t e = 0; e < 32; ++e) out.q[e] = tensor::kIq4Values[c.nibble(e % 16, e >= 16)];
+      out.scales.fill(c.scale());
+      break;
     case DType::kQ8_0:
       for (std::size_t e = 0; e < 32; ++e) out.q[e] = c.byte(e) - 128;
       out.scales.fill(c.scale());
+      break;
+    case DType::kQ2_K:
+      for (std::size_t e = 0; e < 256; ++e) out.q[e] = c.byte(16 + e / 128 * 32 + e % 32) >> quarter(e) & 3;
+      for (std::size_t s = 0; s < 16; ++s) {
+        out.scales[s] = c.half(40) * static_cast<float>(c.byte(s) & 15);
+        out.minima[s] = -c.half(41) * static_cast<float>(c.byte(s) >> 4);
+      }
+      break;
+    case DType::kQ3_K:
+      for (std::size_t e = 0; e < 256; ++e) {
+        const int low = c.byte(32 + e / 128 * 32 + e % 32) >> quarter(e) & 3;
+        out.q[e] = (low | (c.byte(e % 32) >> (e / 32) & 1) << 2) - 4;
+      }
+      for (std::size_t s = 0; s < 16; ++s) {
+        const int low = c.nibble(96 + s % 8, s >= 8);
+        const int scale = low | (c.byte(104 + s % 4) >> (s / 4 * 2) & 3) << 4;
+        out.scales[s] = c.scale() * static_cast<float>(scale - 32);
+      }
       break;
     case DType::kQ4_K:
       read_scales_and_minima(c, out);
@@ -102,8 +142,20 @@ struct Scaling {
   bool minima;
 };
 Scaling scaling(DType dtype) noexcept {
-  const bool minima = dtype == DType::kQ4_1 || dtype == DType::kQ4_K || dtype == DType::kQ5_K;
-  return {.elements = dtype == DType::kQ6_K ? std::size_t{16} : 32, .minima = minima};
+  switch (dtype) {
+    case DType::kQ2_K:
+      return {.elements = 16, .minima = true};
+    case DType::kQ3_K:
+    case DType::kQ6_K:
+      return {.elements = 16, .minima = false};
+    case DType::kQ4_1:
+    case DType::kQ5_1:
+    case DType::kQ4_K:
+    case DType::kQ5_K:
+      return {.elements = 32, .minima = true};
+    default:
+      return {.elements = 32, .minima = false};
+  }
 }
 
 // Adds one block of a column to the sum of a row.
@@ -114,7 +166,11 @@ float add_block(const Values& w, const Scaling& scaling, std::size_t elements, c
     for (std::size_t i = e; i < e + scaling.elements; ++i) products += w.q[i] * x[i];
     const RowBlock& block = blocks[e / tensor::kBlock];
     sum = std::fma(w.scales[e / kSubBlock] * static_cast<float>(products), block.scale, sum);
-    if (scaling.minima) sum = std::fma(w.minima[e / kSubBlock], block.sum, sum);
+    if (!scaling.minima) continue;
+    const float x_sum = scaling.elements == tensor::kBlock
+                            ? block.sum
+                            : block.scale * static_cast<float>(block.halves[e / kSubBlock % 2]);
+    sum = std::fma(w.minima[e / kSubBlock], x_sum, sum);
   }
   return sum;
 }

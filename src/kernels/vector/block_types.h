@@ -1,0 +1,285 @@
+// How each type of block is unpacked, for the instruction set whose vectors of bytes B describes (see
+// avx2/blocks.cpp). A vector of words is kLanes columns of a panel; pointers to a panel's words and halves
+// are those of the first of them.
+//
+// BlockType<B, dtype>(t) is the t-th scale of a block, of kScales:
+//   kGroups    groups of 4 elements that share it: 8 or 4
+//   kOffset    what the unsigned weights are too large by; they are at most kMost
+//   group<G>   the G-th group, as unsigned bytes
+//   scale      of each column, and minimum, if kMinima
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/blocks.h"
+
+namespace kvasir::kernels {
+
+inline constexpr std::size_t kWordBytes = 4 * kPanelColumns;  // of one word of a panel
+
+template <class B, tensor::DType kDType>
+struct BlockType;
+
+// What types of 32 elements and one scale share: the scale is the half of the block …
+template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
+struct PlainBlock {
+  static constexpr BlockLayout kLayout = block_layout(kDType);
+  static constexpr std::size_t kGroups = 8, kScales = 1;
+  static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
+  static constexpr bool kMinima = false;
+  explicit PlainBlock(std::size_t) noexcept {}
+  typename B::Vec scale(const std::uint8_t*, const std::uint16_t* halves) const noexcept {
+    return B::load_half(halves);
+  }
+};
+// … or the lower half of word 0, whose upper half is the minimum.
+template <class B, tensor::DType kDType, int kMostOf>
+struct MinimumBlock {
+  static constexpr BlockLayout kLayout = block_layout(kDType);
+  static constexpr std::size_t kGroups = 8, kScales = 1;
+  static constexpr int kOffset = 0, kMost = kMostOf;
+  static constexpr bool kMinima = true;
+  explicit MinimumBlock(std::size_t) noexcept {}
+  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
+    return B::low_halves(B::load_bytes(words));
+  }
+  typename B::Vec minimum(const std::uint8_t* words) const noexcept {
+    return B::high_halves(B::load_bytes(words));
+  }
+};
+
+// Group G of 32 elements of 4 bits: the lower or upper halves of word G % 4.
+template <class B, std::size_t G>
+inline typename B::Ints four_bits(const std::uint8_t* words) noexcept {
+  return B::template nibble<G / 4>(B::load_bytes(words + G % 4 * kWordBytes));
+}
+// The same with a fifth bit: bit G of each byte of word 0 (see BlockMatrix).
+template <class B, std::size_t G>
+inline typename B::Ints five_bits(const std::uint8_t* words) noexcept {
+  const auto fifth = B::template shift_bit<static_cast<int>(G), 4>(B::load_bytes(words));
+  return B::either(four_bits<B, G>(words + kWordBytes), fifth);
+}
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ4_0> : PlainBlock<B, tensor::DType::kQ4_0, 8, 15> {
+  using PlainBlock<B, tensor::DType::kQ4_0, 8, 15>::PlainBlock;
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return four_bits<B, G>(words);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ4_1> : MinimumBlock<B, tensor::DType::kQ4_1, 15> {
+  using MinimumBlock<B, tensor::DType::kQ4_1, 15>::MinimumBlock;
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return four_bits<B, G>(words + kWordBytes);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ5_0> : PlainBlock<B, tensor::DType::kQ5_0, 16, 31> {
+  using PlainBlock<B, tensor::DType::kQ5_0, 16, 31>::PlainBlock;
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return five_bits<B, G>(words);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ5_1> : MinimumBlock<B, tensor::DType::kQ5_1, 31> {
+  using MinimumBlock<B, tensor::DType::kQ5_1, 31>::MinimumBlock;
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return five_bits<B, G>(words + kWordBytes);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ8_0> : PlainBlock<B, tensor::DType::kQ8_0, 128, 255> {
+  using PlainBlock<B, tensor::DType::kQ8_0, 128, 255>::PlainBlock;
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return B::load_bytes(words + G * kWordBytes);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kIQ4_NL> : PlainBlock<B, tensor::DType::kIQ4_NL, 128, 241> {
+  using PlainBlock<B, tensor::DType::kIQ4_NL, 128, 241>::PlainBlock;
+  // tensor::kIq4Values + 128
+  static constexpr std::uint8_t kValues[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                               129, 141, 153, 166, 181, 197, 217, 241};
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return B::lookup(four_bits<B, G>(words), kValues);
+  }
+};
+
+// Fields of the scales' words, which are those from First on.
+template <class B>
+struct ScaleFields {
+  const std::uint8_t* words;
+
+  // `bits` bits of a word from bit `first` on.
+  typename B::Ints field(std::size_t word, std::size_t first, std::size_t bits) const noexcept {
+    return B::both(B::shift_words(B::load_bytes(words + word * kWordBytes), first),
+                   B::words((1 << bits) - 1));
+  }
+};
+
+// Scales and minima of Q4_K and Q5_K: word 0 has d and dmin, words 1 to 3 eight of each with 6 bits
+// (tensor::scale_and_minimum).
+template <class B, tensor::DType kDType>
+struct SixBitScales {
+  using Ints = typename B::Ints;
+  using Vec = typename B::Vec;
+  static constexpr BlockLayout kLayout = block_layout(kDType);
+  static constexpr std::size_t kGroups = 8, kScales = 8;
+  static constexpr int kOffset = 0;
+  static constexpr bool kMinima = true;
+  std::size_t t;
+
+  // The lower four bits of the last four lie in word 3, from `low` on, their upper two above one of the
+  // first.
+  Ints six_bits(const std::uint8_t* words, std::size_t word, std::size_t low) const noexcept {
+    const ScaleFields<B> fields{words};
+    const std::size_t byte = t % 4 * 8;
+    if (t < 4) return fields.field(word, byte, 6);
+    return B::either(fields.field(3, byte + low, 4),
+                     B::template shift_words_left<4>(fields.field(word, byte + 6, 2)));
+  }
+  Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
+    return B::mul(B::low_halves(B::load_bytes(words)), B::to_floats(six_bits(words, 1, 0)));
+  }
+  Vec minimum(const std::uint8_t* words) const noexcept {
+    const Vec product = B::mul(B::high_halves(B::load_bytes(words)), B::to_floats(six_bits(words, 2, 4)));
+    return B::sub(B::zero(), product);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ4_K> : SixBitScales<B, tensor::DType::kQ4_K> {
+  static constexpr int kMost = 15;
+  typename B::Count high;
+  std::size_t at;
+  explicit BlockType(std::size_t scale) noexcept
+      : SixBitScales<B, tensor::DType::kQ4_K>{scale},
+        high(B::count(scale % 2 * 4)),
+        at((4 + scale / 2 * 8) * kWordBytes) {}
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return B::low_bits(B::shift(B::load_bytes(words + at + G * kWordBytes), high), 15);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ5_K> : SixBitScales<B, tensor::DType::kQ5_K> {
+  static constexpr int kMost = 31;
+  typename B::Count high, bit;
+  std::size_t at;
+  explicit BlockType(std::size_t scale) noexcept
+      : SixBitScales<B, tensor::DType::kQ5_K>{scale},
+        high(B::count(scale % 2 * 4)),
+        bit(B::count(scale)),
+        at((12 + scale / 2 * 8) * kWordBytes) {}
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    const auto low = B::low_bits(B::shift(B::load_bytes(words + at + G * kWordBytes), high), 15);
+    const auto fifth = B::low_bits(B::shift(B::load_bytes(words + (4 + G) * kWordBytes), bit), 1);
+    return B::either(low, B::template shift_words_left<4>(fifth));
+  }
+};
+
+// Types with a scale for each 16 elements. Those of scale s are words W to W + 3 of the quarter s % 8 / 2 of
+// a half s / 8; pairs of bits lie side by side for the four quarters.
+template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
+struct SixteenBlock {
+  static constexpr BlockLayout kLayout = block_layout(kDType);
+  static constexpr std::size_t kGroups = 4, kScales = 16;
+  static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
+  std::size_t s, half, quarter, word;
+  typename B::Count pair_count;
+  explicit SixteenBlock(std::size_t scale) noexcept
+      : s(scale),
+        half(scale / 8),
+        quarter(scale % 8 / 2),
+        word(scale % 2 * 4),
+        pair_count(B::count(scale % 8 / 2 * 2)) {}
+
+  // Two bits each of group G, of a field that begins at word `first`.
+  template <std::size_t G>
+  typename B::Ints pairs(const std::uint8_t* words, std::size_t first) const noexcept {
+    const std::size_t at = first + 8 * half + word + G;
+    return B::low_bits(B::shift(B::load_bytes(words + at * kWordBytes), pair_count), 3);
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ2_K> : SixteenBlock<B, tensor::DType::kQ2_K, 0, 3> {
+  using SixteenBlock<B, tensor::DType::kQ2_K, 0, 3>::SixteenBlock;
+  static constexpr bool kMinima = true;
+  static constexpr std::size_t kScaleAt = 20 * kWordBytes;  // d and dmin
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    return this->template pairs<G>(words, 4);
+  }
+  typename B::Ints field(const std::uint8_t* words, std::size_t first) const noexcept {
+    return ScaleFields<B>{words}.field(this->s / 4, this->s % 4 * 8 + first, 4);
+  }
+  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
+    return B::mul(B::low_halves(B::load_bytes(words + kScaleAt)), B::to_floats(field(words, 0)));
+  }
+  typename B::Vec minimum(const std::uint8_t* words) const noexcept {
+    const auto dmin = B::high_halves(B::load_bytes(words + kScaleAt));
+    return B::sub(B::zero(), B::mul(dmin, B::to_floats(field(words, 4))));
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ3_K> : SixteenBlock<B, tensor::DType::kQ3_K, 4, 7> {
+  using Base = SixteenBlock<B, tensor::DType::kQ3_K, 4, 7>;
+  static constexpr bool kMinima = false;
+  typename B::Count third;
+  explicit BlockType(std::size_t scale) noexcept : Base(scale), third(B::count(scale / 2)) {}
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    const auto high = B::shift(B::load_bytes(words + (this->word + G) * kWordBytes), third);
+    return B::either(this->template pairs<G>(words, 8),
+                     B::template shift_words_left<2>(B::low_bits(high, 1)));
+  }
+  // Words 24 and 25 have the lower four bits, word 26 the upper two.
+  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t* halves) const noexcept {
+    const ScaleFields<B> fields{words};
+    const std::size_t byte = this->s % 4 * 8;
+    const auto low = fields.field(24 + this->s % 8 / 4, byte + this->s / 8 * 4, 4);
+    const auto high = fields.field(26, byte + this->s / 4 * 2, 2);
+    const auto bits = B::either(low, B::template shift_words_left<4>(high));
+    return B::mul(B::load_half(halves), B::to_floats(B::add_words(bits, -32)));
+  }
+};
+
+template <class B>
+struct BlockType<B, tensor::DType::kQ6_K> : SixteenBlock<B, tensor::DType::kQ6_K, 32, 63> {
+  using Base = SixteenBlock<B, tensor::DType::kQ6_K, 32, 63>;
+  static constexpr bool kMinima = false;
+  typename B::Count nibble;
+  std::size_t low_at;
+  explicit BlockType(std::size_t scale) noexcept
+      : Base(scale),
+        nibble(B::count(this->quarter / 2 * 4)),
+        low_at((16 * this->half + 8 * (this->quarter % 2) + this->word) * kWordBytes) {}
+  template <std::size_t G>
+  typename B::Ints group(const std::uint8_t* words) const noexcept {
+    const auto low = B::low_bits(B::shift(B::load_bytes(words + low_at + G * kWordBytes), nibble), 15);
+    return B::either(low, B::template shift_words_left<4>(this->template pairs<G>(words, 32)));
+  }
+  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t* halves) const noexcept {
+    const auto four = B::load_bytes(words + (48 + this->s / 4) * kWordBytes);
+    return B::mul(B::load_half(halves), B::to_floats(B::signed_byte(four, this->s % 4)));
+  }
+};
+
+}  // namespace kvasir::kernels
