@@ -41,17 +41,18 @@ struct Bytes : Avx2 {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), x);
   }
   static Ints add_words(Ints a, int b) noexcept { return _mm256_add_epi32(a, words(b)); }
-  // Shifts to the right by a number that is known at run time.
-  using Count = __m128i;
-  static Count count(std::size_t bits) noexcept { return _mm_cvtsi32_si128(static_cast<int>(bits)); }
-  static Ints shift(Ints x, Count bits) noexcept { return _mm256_srl_epi32(x, bits); }
-  static Ints shift_words(Ints x, std::size_t bits) noexcept { return _mm256_srl_epi32(x, count(bits)); }
+  // Shifts to the right by a number that is known at run time, in all lanes: by one in a register of 128 bits
+  // for all is slower (Q4_K by a fifth).
+  using Count = __m256i;
+  static Count count(std::size_t bits) noexcept { return words(static_cast<int>(bits)); }
+  static Ints shift(Ints x, Count bits) noexcept { return _mm256_srlv_epi32(x, bits); }
+  static Ints shift_words(Ints x, std::size_t bits) noexcept { return _mm256_srlv_epi32(x, count(bits)); }
   template <int kBits>
   static Ints shift_words_left(Ints x) noexcept {
     return _mm256_slli_epi32(x, kBits);
   }
   static Ints signed_byte(Ints x, std::size_t i) noexcept {
-    return _mm256_srai_epi32(_mm256_sll_epi32(x, count(24 - 8 * i)), 24);
+    return _mm256_srai_epi32(_mm256_sllv_epi32(x, count(24 - 8 * i)), 24);
   }
   // The binary16 numbers in the halves of words.
   static Vec low_halves(Ints x) noexcept { return high_halves(_mm256_slli_epi32(x, 16)); }
@@ -114,6 +115,7 @@ struct Avx2Tile {
       unroll<kVectors>([&](auto v) { B::store(out + r * kPanelColumns + v * B::kLanes, B::zero()); });
     });
     for (std::size_t block = 0; block < blocks; ++block) {
+      const BlockHeads<Type, kVectors> block_heads(words, halves);
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
         if constexpr (kFetch) ahead.fetch(block, t, {words[0]}, {halves[0]});
@@ -130,7 +132,7 @@ struct Avx2Tile {
             });
           });
         });
-        const BlockScales<B, Type, kVectors> scales(type, words, halves);
+        const BlockScales<B, Type, kVectors> scales(type, block_heads, words);
         unroll<R>([&](auto r) { scales.add(sums[r], heads[r * head_stride], t, out + r * kPanelColumns); });
         rows.advance(Type::kGroups * kInt8Group);
         if (Type::kGroups == 8 || t % 2 == 1) ++heads;

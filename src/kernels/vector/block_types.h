@@ -6,6 +6,7 @@
 //   kGroups    groups of 4 elements that share it: 8 or 4
 //   kOffset    what the unsigned weights are too large by; they are at most kMost
 //   group<G>   the G-th group, as unsigned bytes
+//   Head       what a block says once, of each column
 //   scale      of each column, and minimum, if kMinima
 #pragma once
 
@@ -21,6 +22,13 @@ inline constexpr std::size_t kWordBytes = 4 * kPanelColumns;  // of one word of 
 template <class B, tensor::DType kDType>
 struct BlockType;
 
+// The half of a block.
+template <class B>
+struct HalfScale {
+  typename B::Vec d;
+  HalfScale(const std::uint8_t*, const std::uint16_t* halves) noexcept : d(B::load_half(halves)) {}
+};
+
 // What types of 32 elements and one scale share: the scale is the half of the block …
 template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
 struct PlainBlock {
@@ -28,9 +36,13 @@ struct PlainBlock {
   static constexpr std::size_t kGroups = 8, kScales = 1;
   static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
   static constexpr bool kMinima = false;
+  struct Head {  // which is read where it is needed: a register less till then
+    const std::uint16_t* halves;
+    Head(const std::uint8_t*, const std::uint16_t* of) noexcept : halves(of) {}
+  };
   explicit PlainBlock(std::size_t) noexcept {}
-  typename B::Vec scale(const std::uint8_t*, const std::uint16_t* halves) const noexcept {
-    return B::load_half(halves);
+  typename B::Vec scale(const Head& head, const std::uint8_t*) const noexcept {
+    return B::load_half(head.halves);
   }
 };
 // … or the lower half of word 0, whose upper half is the minimum.
@@ -40,11 +52,14 @@ struct MinimumBlock {
   static constexpr std::size_t kGroups = 8, kScales = 1;
   static constexpr int kOffset = 0, kMost = kMostOf;
   static constexpr bool kMinima = true;
+  struct Head {
+    Head(const std::uint8_t*, const std::uint16_t*) noexcept {}
+  };
   explicit MinimumBlock(std::size_t) noexcept {}
-  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
+  typename B::Vec scale(const Head&, const std::uint8_t* words) const noexcept {
     return B::low_halves(B::load_bytes(words));
   }
-  typename B::Vec minimum(const std::uint8_t* words) const noexcept {
+  typename B::Vec minimum(const Head&, const std::uint8_t* words) const noexcept {
     return B::high_halves(B::load_bytes(words));
   }
 };
@@ -118,6 +133,15 @@ struct BlockType<B, tensor::DType::kIQ4_NL> : PlainBlock<B, tensor::DType::kIQ4_
   }
 };
 
+// The scales of scales and of minima, side by side in a word, the latter with the sign that they get.
+template <class B, std::size_t kWord>
+struct ScaleAndMinimum {
+  typename B::Vec d, minus_dmin;
+  ScaleAndMinimum(const std::uint8_t* words, const std::uint16_t*) noexcept
+      : d(B::low_halves(B::load_bytes(words + kWord * kWordBytes))),
+        minus_dmin(B::sub(B::zero(), B::high_halves(B::load_bytes(words + kWord * kWordBytes)))) {}
+};
+
 // Fields of the scales' words, which are those from First on.
 template <class B>
 struct ScaleFields {
@@ -151,12 +175,12 @@ struct SixBitScales {
     return B::either(fields.field(3, byte + low, 4),
                      B::template shift_words_left<4>(fields.field(word, byte + 6, 2)));
   }
-  Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
-    return B::mul(B::low_halves(B::load_bytes(words)), B::to_floats(six_bits(words, 1, 0)));
+  using Head = ScaleAndMinimum<B, 0>;
+  Vec scale(const Head& head, const std::uint8_t* words) const noexcept {
+    return B::mul(head.d, B::to_floats(six_bits(words, 1, 0)));
   }
-  Vec minimum(const std::uint8_t* words) const noexcept {
-    const Vec product = B::mul(B::high_halves(B::load_bytes(words)), B::to_floats(six_bits(words, 2, 4)));
-    return B::sub(B::zero(), product);
+  Vec minimum(const Head& head, const std::uint8_t* words) const noexcept {
+    return B::mul(head.minus_dmin, B::to_floats(six_bits(words, 2, 4)));
   }
 };
 
@@ -221,7 +245,7 @@ template <class B>
 struct BlockType<B, tensor::DType::kQ2_K> : SixteenBlock<B, tensor::DType::kQ2_K, 0, 3> {
   using SixteenBlock<B, tensor::DType::kQ2_K, 0, 3>::SixteenBlock;
   static constexpr bool kMinima = true;
-  static constexpr std::size_t kScaleAt = 20 * kWordBytes;  // d and dmin
+  using Head = ScaleAndMinimum<B, 20>;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return this->template pairs<G>(words, 4);
@@ -229,18 +253,18 @@ struct BlockType<B, tensor::DType::kQ2_K> : SixteenBlock<B, tensor::DType::kQ2_K
   typename B::Ints field(const std::uint8_t* words, std::size_t first) const noexcept {
     return ScaleFields<B>{words}.field(this->s / 4, this->s % 4 * 8 + first, 4);
   }
-  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t*) const noexcept {
-    return B::mul(B::low_halves(B::load_bytes(words + kScaleAt)), B::to_floats(field(words, 0)));
+  typename B::Vec scale(const Head& head, const std::uint8_t* words) const noexcept {
+    return B::mul(head.d, B::to_floats(field(words, 0)));
   }
-  typename B::Vec minimum(const std::uint8_t* words) const noexcept {
-    const auto dmin = B::high_halves(B::load_bytes(words + kScaleAt));
-    return B::sub(B::zero(), B::mul(dmin, B::to_floats(field(words, 4))));
+  typename B::Vec minimum(const Head& head, const std::uint8_t* words) const noexcept {
+    return B::mul(head.minus_dmin, B::to_floats(field(words, 4)));
   }
 };
 
 template <class B>
 struct BlockType<B, tensor::DType::kQ3_K> : SixteenBlock<B, tensor::DType::kQ3_K, 4, 7> {
   using Base = SixteenBlock<B, tensor::DType::kQ3_K, 4, 7>;
+  using Head = HalfScale<B>;
   static constexpr bool kMinima = false;
   typename B::Count third;
   explicit BlockType(std::size_t scale) noexcept : Base(scale), third(B::count(scale / 2)) {}
@@ -251,19 +275,20 @@ struct BlockType<B, tensor::DType::kQ3_K> : SixteenBlock<B, tensor::DType::kQ3_K
                      B::template shift_words_left<2>(B::low_bits(high, 1)));
   }
   // Words 24 and 25 have the lower four bits, word 26 the upper two.
-  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t* halves) const noexcept {
+  typename B::Vec scale(const Head& head, const std::uint8_t* words) const noexcept {
     const ScaleFields<B> fields{words};
     const std::size_t byte = this->s % 4 * 8;
     const auto low = fields.field(24 + this->s % 8 / 4, byte + this->s / 8 * 4, 4);
     const auto high = fields.field(26, byte + this->s / 4 * 2, 2);
     const auto bits = B::either(low, B::template shift_words_left<4>(high));
-    return B::mul(B::load_half(halves), B::to_floats(B::add_words(bits, -32)));
+    return B::mul(head.d, B::to_floats(B::add_words(bits, -32)));
   }
 };
 
 template <class B>
 struct BlockType<B, tensor::DType::kQ6_K> : SixteenBlock<B, tensor::DType::kQ6_K, 32, 63> {
   using Base = SixteenBlock<B, tensor::DType::kQ6_K, 32, 63>;
+  using Head = HalfScale<B>;
   static constexpr bool kMinima = false;
   typename B::Count nibble;
   std::size_t low_at;
@@ -276,9 +301,9 @@ struct BlockType<B, tensor::DType::kQ6_K> : SixteenBlock<B, tensor::DType::kQ6_K
     const auto low = B::low_bits(B::shift(B::load_bytes(words + low_at + G * kWordBytes), nibble), 15);
     return B::either(low, B::template shift_words_left<4>(this->template pairs<G>(words, 32)));
   }
-  typename B::Vec scale(const std::uint8_t* words, const std::uint16_t* halves) const noexcept {
+  typename B::Vec scale(const Head& head, const std::uint8_t* words) const noexcept {
     const auto four = B::load_bytes(words + (48 + this->s / 4) * kWordBytes);
-    return B::mul(B::load_half(halves), B::to_floats(B::signed_byte(four, this->s % 4)));
+    return B::mul(head.d, B::to_floats(B::signed_byte(four, this->s % 4)));
   }
 };
 

@@ -99,16 +99,29 @@ class Ahead {
   std::size_t last_, bytes_, halves_, bytes_to_next_, halves_to_next_;
 };
 
+// What a block says once, of each vector of columns.
+template <class Type, std::size_t V>
+struct BlockHeads {
+  typename Type::Head of[V];
+
+  BlockHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V]) noexcept
+      : BlockHeads(words, halves, std::make_index_sequence<V>{}) {}
+  template <std::size_t... I>
+  BlockHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V],
+             std::index_sequence<I...>) noexcept
+      : of{typename Type::Head(words[I], halves[I])...} {}
+};
+
 // Adds the products of one scale, the integers `products` of each vector, to sums in memory.
 template <class B, class Type, std::size_t V>
 struct BlockScales {
   typename B::Vec scale[V], minimum[V];
 
-  BlockScales(const Type& type, const std::uint8_t* const (&words)[V],
-              const std::uint16_t* const (&halves)[V]) noexcept {
+  BlockScales(const Type& type, const BlockHeads<Type, V>& heads,
+              const std::uint8_t* const (&words)[V]) noexcept {
     unroll<V>([&](auto v) {
-      scale[v] = type.scale(words[v], halves[v]);
-      if constexpr (Type::kMinima) minimum[v] = type.minimum(words[v]);
+      scale[v] = type.scale(heads.of[v], words[v]);
+      if constexpr (Type::kMinima) minimum[v] = type.minimum(heads.of[v], words[v]);
     });
   }
   void add(const typename B::Ints (&products)[V], const RowBlock& row, std::size_t t,
