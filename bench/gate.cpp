@@ -26,9 +26,12 @@
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "kernels/bf16.h"
+#include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
+#include "tensor/quantize.h"
 #include "text/bert_scanner.h"
 #include "text/pipeline.h"
 #include "text/tokenizer_json.h"
@@ -151,6 +154,99 @@ Rate bf16_product(const kernels::Bf16Kernels& table) {
   });
 }
 
+// Weights of a language model as they are stored.
+constexpr std::size_t kStored = 2048;
+
+kernels::BlockMatrix stored_weights(tensor::DType dtype) {
+  const std::vector<float> w = random_floats(kStored * kStored);
+  std::vector<std::byte> rows(tensor::dtype_bytes(dtype, w.size()));
+  tensor::quantize(dtype, w, rows.data());
+  kernels::BlockMatrix packed = kernels::allocate_blocks(dtype, kStored, kStored);
+  kernels::pack_block_rows(rows.data(), {0, kStored}, packed);
+  return packed;
+}
+
+struct StoredProduct {
+  StoredProduct(const kernels::BlockKernels& kernels, std::size_t tokens)
+      : table(kernels),
+        m(tokens),
+        memory(kernels::block_rows_bytes(tokens, kStored)),
+        rows(kernels::block_rows(memory.data(), tokens, kStored)),
+        c(tokens * kStored) {
+    const std::vector<float> x = random_floats(tokens * kStored);
+    table.quantize({.x = x.data(), .ldx = kStored, .rows = tokens, .columns = kStored}, rows);
+  }
+  void run(const kernels::BlockMatrix& b) {
+    kernels::gemm(table, pool, {.a = rows, .b = &b, .c = c.data(), .ldc = kStored, .m = m});
+  }
+
+  const kernels::BlockKernels& table;
+  base::ThreadPool pool{1};
+  std::size_t m;
+  tensor::Buffer<std::byte> memory;
+  kernels::BlockRows rows;
+  std::vector<float> c;
+};
+
+Rate block_product(base::Isa isa, tensor::DType dtype) {
+  const auto data = std::make_shared<StoredProduct>(kernels::block_kernels_for(isa), kRows);
+  const auto b = std::make_shared<kernels::BlockMatrix>(stored_weights(dtype));
+  return rate_of(static_cast<double>(kRows * kStored * kStored), [data, b] { data->run(*b); });
+}
+
+// Bytes of weights per second, for one token, of matrices that no cache holds together.
+Rate decoding(base::Isa isa, tensor::DType dtype) {
+  constexpr std::size_t kStreamed = std::size_t{192} << 20U;
+  const auto data = std::make_shared<StoredProduct>(kernels::block_kernels_for(isa), 1);
+  const auto weights = std::make_shared<std::vector<kernels::BlockMatrix>>();
+  for (std::size_t bytes = 0; bytes < kStreamed; bytes += weights->front().bytes()) {
+    if (weights->empty()) {
+      weights->push_back(stored_weights(dtype));
+      continue;
+    }
+    kernels::BlockMatrix copy = kernels::allocate_blocks(dtype, kStored, kStored);
+    std::memcpy(copy.data.data(), weights->front().data.data(), copy.data.size());
+    std::memcpy(copy.halves.data(), weights->front().halves.data(),
+                copy.halves.size() * sizeof(std::uint16_t));
+    weights->push_back(std::move(copy));
+  }
+  const double bytes = static_cast<double>(weights->size() * weights->front().bytes());
+  return rate_of(bytes, [data, weights] {
+    for (const kernels::BlockMatrix& b : *weights) data->run(b);
+  });
+}
+
+Rate half_product(base::Isa isa) {
+  const std::vector<float> w = random_floats(kWide * kWide);
+  std::vector<std::uint16_t> halves(w.size());
+  for (std::size_t i = 0; i < w.size(); ++i) halves[i] = tensor::float_to_half(w[i]);
+  struct Data {
+    base::ThreadPool pool{1};
+    kernels::HalfMatrix b = kernels::allocate_half(tensor::DType::kF16, kWide, kWide);
+    std::vector<float> a = random_floats(kRows * kWide), c = std::vector<float>(kRows * kWide);
+  };
+  const auto data = std::make_shared<Data>();
+  kernels::pack_half_rows(reinterpret_cast<const std::byte*>(halves.data()), {0, kWide}, data->b);
+  return rate_of(static_cast<double>(kRows * kWide * kWide), [&table = kernels::half_kernels_for(isa), data] {
+    kernels::gemm(
+        table, data->pool,
+        {.a = data->a.data(), .lda = kWide, .b = &data->b, .c = data->c.data(), .ldc = kWide, .m = kRows});
+  });
+}
+
+Rate block_quantisation(base::Isa isa) {
+  struct Data {
+    std::vector<float> x = random_floats(kNormRows * kWide);
+    tensor::Buffer<std::byte> memory{kernels::block_rows_bytes(kNormRows, kWide)};
+  };
+  const auto data = std::make_shared<Data>();
+  const kernels::BlockRows rows = kernels::block_rows(data->memory.data(), kNormRows, kWide);
+  return rate_of(
+      static_cast<double>(kNormRows * kWide), [&table = kernels::block_kernels_for(isa), data, rows] {
+        table.quantize({.x = data->x.data(), .ldx = kWide, .rows = kNormRows, .columns = kWide}, rows);
+      });
+}
+
 // Values that become bytes per second.
 Rate quantisation(base::Isa isa) {
   struct Data {
@@ -219,6 +315,31 @@ void layer_norm(const kernels::Kernels& table, float* x) {
       {.x = x, .weight = weight.data(), .bias = bias.data(), .y = x, .rows = kNormRows, .columns = kWide});
 }
 
+void rms_norm(const kernels::Kernels& table, float* x) {
+  static const std::vector<float> weight = random_floats(kWide);
+  table.rms_norm({.x = x, .weight = weight.data(), .y = x, .rows = kNormRows, .columns = kWide});
+}
+void silu(const kernels::Kernels& table, float* x) {
+  table.activate(kernels::Activation::kSilu, x, kInner);
+}
+
+// Products with weights as language models store them.
+void add_stored_weights(std::vector<Check>& checks, base::Isa isa) {
+  const std::string name = std::string(base::isa_name(isa)) + " ";
+  const auto fp32_ceiling = [isa] { return kernels::measure_fma_ceiling(isa, 1); };
+  const auto int8_ceiling = [isa] { return kernels::measure_int8_ceiling(isa, 1); };
+  const auto bandwidth = [] { return kernels::measure_bandwidth(1); };
+  using tensor::DType;
+  checks.push_back({name + "F16 product", half_product(isa), fp32_ceiling, 0.7, kCeiling});
+  for (const DType dtype : {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K}) {
+    const std::string type = tensor::dtype_name(dtype);
+    checks.push_back({name + type + " product", block_product(isa, dtype), int8_ceiling, 0.3, kCeiling});
+    checks.push_back({name + type + " decoding", decoding(isa, dtype), bandwidth, 0.45, "of the bandwidth"});
+  }
+  checks.push_back(
+      {name + "blocks of rows", block_quantisation(isa), block_quantisation(base::Isa::kScalar), 4, kTwin});
+}
+
 // What a vector instruction set has to show. One line per kernel.
 void add_kernels(std::vector<Check>& checks, base::Isa isa) {
   const std::string name = std::string(base::isa_name(isa)) + " ";
@@ -239,6 +360,9 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
   against_twin("GELU", 6, kInner, gelu);
   against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);
+  against_twin("RMSNorm", 4, kNormRows * kWide, rms_norm);
+  against_twin("SiLU", 4, kInner, silu);
+  add_stored_weights(checks, isa);
 }
 
 // WordPiece in one pass against its parts one after the other: bytes per second.

@@ -17,12 +17,15 @@
 #include "interrupt.h"
 #include "json_output.h"
 #include "kernels/bf16.h"
+#include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "model_location.h"
 #include "progress.h"
 #include "reader_options.h"
 #include "runtime/engine.h"
+#include "tensor/quantize.h"
 #include "text/tokenizer.h"
 
 namespace kvasir::cli {
@@ -33,14 +36,15 @@ constexpr const char* kFooter =
     R"(Each figure is the best of several runs, so that a busy neighbour counts little.
 A ceiling is what a loop of multiply-adds on registers alone reaches on this
 machine in that precision, with these threads and this instruction set
-(KVASIR_ISA). The encoder's share is that of the precision it computes in;
+(KVASIR_ISA); of decoding, which reads each weight once for a few tokens, what
+these threads read from memory. The encoder's share is that of the precision it computes in;
 attention and all that is not a product count against it.
 
 Examples:
   kvasir bench
   KVASIR_ISA=avx2 kvasir bench --threads 2 --json)";
 
-// Seconds that one figure is measured for; about thirty figures take some 15 seconds together.
+// Seconds that one figure is measured for; about fifty figures take some 25 seconds together.
 constexpr double kBudget = 0.4;
 constexpr int kMinRuns = 2;
 
@@ -292,6 +296,109 @@ void bench_kernels(Report& report, base::Isa isa, int threads, const Ceilings& c
   });
 }
 
+// Weights of language models as they are stored, so many times over that no cache holds them.
+class StoredWeights {
+ public:
+  StoredWeights(tensor::DType dtype, std::size_t n, std::size_t k)
+      : n_(n), k_(k), is_half_(dtype == tensor::DType::kF16) {
+    constexpr std::size_t kStreamed = std::size_t{1} << 30U;  // as measure_bandwidth reads
+    constexpr std::size_t kDistinct = 64;                     // rows: what they are does not change the time
+    const std::size_t row_bytes = tensor::dtype_bytes(dtype, k);
+    std::vector<std::byte> rows(n * row_bytes);
+    const std::vector<float> values = random_floats(kDistinct * k);
+    for (std::size_t row = 0; row < n; ++row) {
+      std::byte* to = rows.data() + row * row_bytes;
+      if (row >= kDistinct || is_half_) {
+        std::copy_n(rows.data() + row % kDistinct * row_bytes, row_bytes, to);
+      } else {
+        tensor::quantize(dtype, {values.data() + row * k, k}, to);
+      }
+    }
+    for (std::size_t bytes = 0; bytes < kStreamed; bytes += n * row_bytes) {
+      if (is_half_) {
+        kernels::pack_half_rows(rows.data(), {0, n},
+                                halves_.emplace_back(kernels::allocate_half(dtype, n, k)));
+      } else {
+        kernels::pack_block_rows(rows.data(), {0, n},
+                                 blocks_.emplace_back(kernels::allocate_blocks(dtype, n, k)));
+      }
+    }
+  }
+
+  std::size_t count() const { return is_half_ ? halves_.size() : blocks_.size(); }
+  double bytes() const {
+    return static_cast<double>(count() * (is_half_ ? halves_[0].bytes() : blocks_[0].bytes()));
+  }
+
+  // Seconds of the product of m tokens with `count` of them.
+  double seconds(base::Isa isa, base::ThreadPool& pool, std::size_t m, std::size_t count) const {
+    const std::vector<float> x = random_floats(m * k_);
+    std::vector<float> y(m * n_);
+    const kernels::BlockKernels& kernels = kernels::block_kernels_for(isa);
+    tensor::Buffer<std::byte> memory(kernels::block_rows_bytes(m, k_));
+    const kernels::BlockRows rows = kernels::block_rows(memory.data(), m, k_);
+    return best_seconds([&] {
+      if (!is_half_) kernels.quantize({.x = x.data(), .ldx = k_, .rows = m, .columns = k_}, rows);
+      for (std::size_t i = 0; i < count; ++i) {
+        if (is_half_) {
+          kernels::gemm(kernels::half_kernels_for(isa), pool,
+                        {.a = x.data(), .lda = k_, .b = &halves_[i], .c = y.data(), .ldc = n_, .m = m});
+        } else {
+          kernels::gemm(kernels, pool, {.a = rows, .b = &blocks_[i], .c = y.data(), .ldc = n_, .m = m});
+        }
+      }
+    });
+  }
+
+ private:
+  std::size_t n_, k_;
+  bool is_half_;
+  std::vector<kernels::BlockMatrix> blocks_;
+  std::vector<kernels::HalfMatrix> halves_;
+};
+
+// The matrices of language models: of 7 billion parameters (4096 and 11008), and of 135 million (576, 1536
+// and the vocabulary).
+struct StoredShape {
+  tensor::DType dtype;
+  std::size_t n, k;
+  bool prefill;  // measured too
+};
+constexpr std::array<StoredShape, 9> kStoredShapes = {{{tensor::DType::kQ4_0, 4096, 4096, true},
+                                                       {tensor::DType::kQ8_0, 4096, 4096, true},
+                                                       {tensor::DType::kQ4_K, 4096, 4096, true},
+                                                       {tensor::DType::kQ6_K, 4096, 4096, true},
+                                                       {tensor::DType::kF16, 4096, 4096, true},
+                                                       {tensor::DType::kQ4_0, 11008, 4096, false},
+                                                       {tensor::DType::kQ4_0, 576, 576, false},
+                                                       {tensor::DType::kQ4_0, 1536, 576, false},
+                                                       {tensor::DType::kQ4_0, 49152, 576, false}}};
+
+void bench_stored_weights(Report& report, base::Isa isa, int threads, const Ceilings& ceilings) {
+  constexpr std::size_t kBatch = 8, kPrompt = 512;
+  base::ThreadPool pool(threads);
+  const std::string decoding = "Decoding with weights as stored", prefill = "Prompts with weights as stored";
+  const double bandwidth = kernels::measure_bandwidth(threads);
+  std::vector<Figure> prompts;
+  report.add({decoding, "read bandwidth", "GB/s", bandwidth / 1e9, {}});
+  for (const StoredShape& shape : kStoredShapes) {
+    const StoredWeights weights(shape.dtype, shape.n, shape.k);
+    const std::string name = std::string(tensor::dtype_name(shape.dtype)) + ", " + std::to_string(shape.n) +
+                             " x " + std::to_string(shape.k) + ", ";
+    for (const std::size_t m : {std::size_t{1}, kBatch}) {
+      const double rate = weights.bytes() / weights.seconds(isa, pool, m, weights.count());
+      report.add({decoding, name + std::to_string(m) + (m == 1 ? " token" : " tokens"), "GB/s", rate / 1e9,
+                  rate / bandwidth});
+    }
+    if (!shape.prefill) continue;
+    const double work = static_cast<double>(kPrompt * shape.n * shape.k);
+    const double rate = work / weights.seconds(isa, pool, kPrompt, 1);
+    prompts.push_back({prefill, name + std::to_string(kPrompt) + " tokens", "GMAC/s", rate / 1e9,
+                       rate / (shape.dtype == tensor::DType::kF16 ? ceilings.fp32 : ceilings.int8)});
+  }
+  for (const Figure& figure : prompts) report.add(figure);
+}
+
 // Token ids that a model of this vocabulary accepts; what they mean does not change the time.
 std::vector<std::vector<std::int32_t>> random_sequences(const models::QaModel& model,
                                                         const std::vector<std::size_t>& lengths) {
@@ -430,6 +537,7 @@ void run_bench(const BenchArguments& arguments, Program& program) {
                           .bf16 = kernels::measure_bf16_ceiling(engine.isa(), engine.threads()),
                           .int8 = kernels::measure_int8_ceiling(engine.isa(), engine.threads())};
   bench_kernels(report, engine.isa(), engine.threads(), ceilings);
+  bench_stored_weights(report, engine.isa(), engine.threads(), ceilings);
   bench_encoder(report, engine, ceilings);
   bench_callers(report, engine);
   report.finish(base::isa_name(engine.isa()), engine.threads(), folder.string());

@@ -25,8 +25,9 @@ TEST(Bench, ReportsEverySection) {
   sections.erase("Matrix products, bf16");  // not on every machine
   EXPECT_THAT(sections,
               testing::ElementsAre("Callers at the same time, one sequence of 40 to 384 tokens each",
-                                   "Encoder latency, one sequence", "Encoder throughput, mixed lengths",
-                                   "Matrix products, fp32", "Matrix products, int8", "Model",
+                                   "Decoding with weights as stored", "Encoder latency, one sequence",
+                                   "Encoder throughput, mixed lengths", "Matrix products, fp32",
+                                   "Matrix products, int8", "Model", "Prompts with weights as stored",
                                    "Tokenizer, one thread"));
 }
 
