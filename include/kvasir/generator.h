@@ -152,6 +152,10 @@ class Generator {
   std::size_t context_length() const noexcept;
   std::size_t vocab_size() const noexcept;
   std::size_t parameters() const noexcept;
+  // What bounds the speed: the bytes of weights that each token reads (or each batch of tokens), and the
+  // multiply-adds of the matrix products of a prompt. 0 of a model on a server.
+  std::size_t weight_bytes() const noexcept;
+  double multiply_adds(std::size_t tokens) const noexcept;
   int threads() const noexcept;
 
   class Impl;  // one of a model here, one of a model on a server

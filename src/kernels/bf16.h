@@ -24,6 +24,7 @@ struct Bf16Matrix {
   std::size_t steps() const noexcept { return (k + kBf16Group - 1) / kBf16Group; }
   std::size_t panel_size() const noexcept { return steps() * kBf16Group * kPanelColumns; }  // elements
   const std::uint16_t* panel(std::size_t p) const noexcept { return data.data() + p * panel_size(); }
+  std::size_t bytes() const noexcept { return data.size() * sizeof(std::uint16_t); }
 };
 
 // Elements between rows of k activations: whole vectors, and never a multiple of 4 KiB (see

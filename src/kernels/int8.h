@@ -39,6 +39,7 @@ struct Int8Matrix {
   std::size_t panels() const noexcept { return (n + kPanelColumns - 1) / kPanelColumns; }
   std::size_t steps() const noexcept { return (k + kInt8Step - 1) / kInt8Step; }  // of kInt8Step of k
   std::size_t panel_bytes() const noexcept { return steps() * kInt8Step * kPanelColumns; }
+  std::size_t bytes() const noexcept { return data.size() + (scales.size() + sums.size()) * sizeof(float); }
   const std::int8_t* panel(std::size_t p) const noexcept { return data.data() + p * panel_bytes(); }
   const std::uint8_t* panel_wide(std::size_t p) const noexcept { return wide.data() + p * steps(); }
 };

@@ -33,6 +33,7 @@ struct PackedMatrix {
 
   std::size_t panels() const noexcept { return (n + kPanelColumns - 1) / kPanelColumns; }
   const float* panel(std::size_t p) const noexcept { return data.data() + p * k * kPanelColumns; }
+  std::size_t bytes() const noexcept { return data.size() * sizeof(float); }
 };
 
 struct RowRange {

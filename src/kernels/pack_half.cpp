@@ -1,6 +1,7 @@
 // Panels from rows of 16-bit numbers: 8 x 8 transposes, in vectors that every 64-bit processor has.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cassert>
 #include <cstring>
 
@@ -66,6 +67,24 @@ void pack_half_rows(const std::byte* rows, RowRange range, HalfMatrix& packed) n
     pack_panel(rows + (row - range.begin) * packed.k * sizeof(std::uint16_t),
                std::min(kPanelColumns, range.end - row), packed.k, packed.data.data() + row * packed.k);
   }
+}
+
+bool half_all_finite(tensor::DType dtype, const std::byte* numbers, std::size_t count) noexcept {
+  const std::uint16_t exponent = dtype == tensor::DType::kF16 ? 0x7C00 : 0x7F80;
+  using Flags [[gnu::vector_size(16)]] = std::int16_t;
+  Flags found = {};
+  std::size_t i = 0;
+  for (; i + kSide <= count; i += kSide) {
+    Eight x;
+    std::memcpy(&x, numbers + i * sizeof(std::uint16_t), sizeof x);
+    found |= (x & exponent) == exponent;
+  }
+  for (; i < count; ++i) {
+    std::uint16_t x = 0;
+    std::memcpy(&x, numbers + i * sizeof x, sizeof x);
+    if ((x & exponent) == exponent) return false;
+  }
+  return std::bit_cast<std::array<std::int16_t, kSide>>(found) == std::array<std::int16_t, kSide>{};
 }
 
 }  // namespace kvasir::kernels

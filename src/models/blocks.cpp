@@ -4,6 +4,7 @@
 #include <cstring>
 #include <exception>
 #include <mutex>
+#include <optional>
 
 namespace kvasir::models {
 
@@ -139,6 +140,33 @@ GemmCall with_output(GemmCall gemm, const Linear& linear, const LinearCall& call
   return gemm;
 }
 
+template <class GemmCall>
+GemmCall with_column(GemmCall gemm, std::size_t column) {
+  gemm.c += column;
+  if (gemm.bias != nullptr) gemm.bias += column;
+  if (gemm.residual != nullptr) gemm.residual += column;
+  return gemm;
+}
+
+void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, ForwardContext& context,
+              const Linear& linear, const LinearCall& call) {
+  std::optional<kernels::BlockRows> rows;
+  std::size_t column = 0;
+  for (const auto& part : stored.parts) {
+    if (const auto* blocks = std::get_if<kernels::BlockMatrix>(&part)) {
+      if (!rows) rows = quantize_blocks(x, context);
+      const kernels::BlockGemmCall gemm{.a = *rows, .b = blocks};
+      kernels::gemm(context.blocks, context.pool, with_column(with_output(gemm, linear, call), column));
+      column += blocks->n;
+    } else {
+      const auto& half = std::get<kernels::HalfMatrix>(part);
+      const kernels::HalfGemmCall gemm{.a = x.x, .lda = x.ldx, .b = &half};
+      kernels::gemm(context.half, context.pool, with_column(with_output(gemm, linear, call), column));
+      column += half.n;
+    }
+  }
+}
+
 }  // namespace
 
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call) {
@@ -153,17 +181,8 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
     const kernels::Bf16GemmCall gemm{
         .a = round_to_bf16(x, context), .lda = kernels::bf16_stride(in), .b = bf16};
     kernels::gemm(*context.bf16, context.pool, with_output(gemm, linear, call));
-  } else if (const auto* blocks = std::get_if<Linear::Blocks>(&linear.weight)) {
-    const kernels::BlockRows rows = quantize_blocks(x, context);
-    std::size_t column = 0;
-    for (const kernels::BlockMatrix& part : blocks->parts) {
-      kernels::BlockGemmCall gemm = with_output(kernels::BlockGemmCall{.a = rows, .b = &part}, linear, call);
-      gemm.c += column;
-      if (gemm.bias != nullptr) gemm.bias += column;
-      if (gemm.residual != nullptr) gemm.residual += column;
-      kernels::gemm(context.blocks, context.pool, gemm);
-      column += part.n;
-    }
+  } else if (const auto* stored = std::get_if<Linear::Stored>(&linear.weight)) {
+    multiply(*stored, x, context, linear, call);
   } else {
     const kernels::Int8GemmCall gemm{.a = quantize(x, context),
                                      .b = std::get_if<kernels::Int8Matrix>(&linear.weight)};

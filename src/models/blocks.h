@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "models/qa_model.h"
 #include "tensor/view.h"
 
@@ -18,13 +19,21 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  // Weights of GGUF as they are stored. Matrices that were fused may be of different types, so there are
-  // several, whose outputs lie side by side.
-  struct Blocks {
-    std::vector<kernels::BlockMatrix> parts;
+  // Weights that keep the bits of the file: blocks of GGUF, or numbers of 16 bits. Matrices that were fused
+  // may be of different types, so there are several, whose outputs lie side by side.
+  struct Stored {
+    std::vector<std::variant<kernels::BlockMatrix, kernels::HalfMatrix>> parts;
     std::size_t n = 0, k = 0;
+
+    std::size_t bytes() const noexcept {
+      std::size_t sum = 0;
+      for (const auto& part : parts) {
+        sum += std::visit([](const auto& matrix) { return matrix.bytes(); }, part);
+      }
+      return sum;
+    }
   };
-  std::variant<kernels::PackedMatrix, kernels::Bf16Matrix, kernels::Int8Matrix, Blocks> weight;  // [out, in]
+  std::variant<kernels::PackedMatrix, kernels::Bf16Matrix, kernels::Int8Matrix, Stored> weight;  // [out, in]
   tensor::Buffer<float> bias;                                                                    // [out]
 
   bool is_fp32() const noexcept { return std::holds_alternative<kernels::PackedMatrix>(weight); }
@@ -34,6 +43,9 @@ struct Linear {
   }
   std::size_t out() const noexcept {
     return std::visit([](const auto& w) { return w.n; }, weight);
+  }
+  std::size_t bytes() const noexcept {  // of the weight, that each product reads
+    return std::visit([](const auto& w) { return w.bytes(); }, weight);
   }
 };
 

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
@@ -48,13 +49,15 @@ struct ForwardContext {
   std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
   const kernels::Int8Kernels& int8 = kernels::int8_kernels_for(kernels.isa);
   const kernels::BlockKernels& blocks = kernels::block_kernels_for(kernels.isa);
+  const kernels::HalfKernels& half = kernels::half_kernels_for(kernels.isa);
   const kernels::Bf16Kernels* bf16 = kernels::bf16_kernels_for(kernels.isa);  // null: the processor has none
   LinearObserver* observer = nullptr;  // called on the calling thread, if no row blocks run on workers
 };
 
 // What the products of a model are computed in.
 enum class Precision {
-  kAuto,  // what each weight is stored as: int8 for bytes with scales, else fp32
+  kAuto,  // what each weight is stored as: int8 for bytes with scales, else fp32; in decoders also 16 bits
+          // and the blocks of GGUF
   kFp32,
   kBf16,  // where the processor has it, else fp32
   kInt8,  // weights that are stored as floats are quantised at load

@@ -89,7 +89,7 @@ Opened open_model(const std::filesystem::path& path) {
 // The entry of a table of families that the model's model_type names.
 template <class Families>
 auto load_family(const Families& families, const std::filesystem::path& path, const LoadOptions& options,
-                 const char* what) {
+                 bool keeps_half, const char* what) {
   const Opened opened = open_model(path);
   const ConfigReader config(base::JsonObject(opened.config, opened.origin));
   const std::string type = config.json().string("model_type");
@@ -101,6 +101,7 @@ auto load_family(const Families& families, const std::filesystem::path& path, co
                           .kernels = options.kernels,
                           .pool = options.pool,
                           .precision = options.precision,
+                          .keeps_half = keeps_half,
                           .inventory = options.inventory,
                           .gguf = opened.gguf});
     }
@@ -133,12 +134,12 @@ std::optional<std::filesystem::path> gguf_path(const std::filesystem::path& mode
 
 std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
                                              const LoadOptions& options) {
-  return load_family(kFamilies, folder, options, " has no question-answering head here; known: ");
+  return load_family(kFamilies, folder, options, false, " has no question-answering head here; known: ");
 }
 
 std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& folder,
                                                const LoadOptions& options) {
-  return load_family(kDecoders, folder, options, " is no language model that is known here; known: ");
+  return load_family(kDecoders, folder, options, true, " is no language model that is known here; known: ");
 }
 
 bool is_causal_lm(const std::filesystem::path& path) {

@@ -19,6 +19,9 @@ struct LoadContext {
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
   Precision precision;
+  // Whether weights of 16 bits stay so under kAuto. Decoders read them for each token, and half is twice as
+  // fast; encoders read them for many, and fp32 saves their widening.
+  bool keeps_half;
   Inventory* inventory;                                     // filled after loading, or null
   std::shared_ptr<const formats::GgufFile> gguf = nullptr;  // in place of the folder, if not null
 };

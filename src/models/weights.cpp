@@ -110,11 +110,6 @@ bool WeightLoader::Stack::are_bytes() const noexcept {
   return std::ranges::find(parts, nullptr, &Part::scales) == parts.end();
 }
 
-bool WeightLoader::Stack::are_blocks() const noexcept {
-  return std::ranges::all_of(
-      parts, [](const Part& part) { return kernels::is_block_product(part.tensor->view.dtype); });
-}
-
 namespace {
 
 // The order of the file's rows that gives `wanted` of Hugging Face's, whose order in the file is `stored`.
@@ -146,6 +141,12 @@ WeightLoader::Stack WeightLoader::stack_of(std::span<const LinearPart> parts, co
          .order = combine(part.order == nullptr ? RowOrder() : *part.order, tensor->order)});
   }
   return stack;
+}
+
+bool WeightLoader::keeps(tensor::DType dtype) const noexcept {
+  if (precision_ != Precision::kAuto) return false;
+  const bool is_half = dtype == tensor::DType::kF16 || dtype == tensor::DType::kBF16;
+  return is_half ? keeps_half_ : kernels::is_block_product(dtype);
 }
 
 Precision WeightLoader::precision_of(const Stack& stack) const noexcept {
@@ -219,8 +220,8 @@ void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear,
   const std::size_t rows = stack.rows();
   const Precision precision = precision_of(stack);
   if (bias == Bias::kYes) linear.bias = add_vectors(parts, kBias);
-  if (precision_ == Precision::kAuto && stack.are_blocks()) {
-    add_blocks(std::move(stack), linear);
+  if (std::ranges::all_of(stack.parts, [&](const Part& part) { return keeps(part.tensor->view.dtype); })) {
+    add_stored(std::move(stack), linear);
   } else if (precision == Precision::kInt8) {
     auto& int8 = linear.weight.emplace<kernels::Int8Matrix>(kernels::allocate_int8(rows, columns.size));
     add_jobs(std::move(stack), {.int8 = &int8});
@@ -233,16 +234,25 @@ void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear,
   }
 }
 
-void WeightLoader::add_blocks(Stack stack, Linear& linear) {
-  auto& blocks = linear.weight.emplace<Linear::Blocks>();
-  blocks.n = stack.rows();
-  blocks.k = stack.columns;
-  blocks.parts.reserve(stack.parts.size());  // jobs point to them
+void WeightLoader::add_stored(Stack stack, Linear& linear) {
+  auto& stored = linear.weight.emplace<Linear::Stored>();
+  stored.n = stack.rows();
+  stored.k = stack.columns;
+  stored.parts.reserve(stack.parts.size());  // jobs point to them
   for (Part& part : stack.parts) {
-    blocks.parts.push_back(kernels::allocate_blocks(part.tensor->view.dtype, part.rows, stack.columns));
+    const tensor::DType dtype = part.tensor->view.dtype;
+    auto& matrix = stored.parts.emplace_back();
+    Target target;
+    if (kernels::is_block_product(dtype)) {
+      target.blocks =
+          &matrix.emplace<kernels::BlockMatrix>(kernels::allocate_blocks(dtype, part.rows, stack.columns));
+    } else {
+      target.half =
+          &matrix.emplace<kernels::HalfMatrix>(kernels::allocate_half(dtype, part.rows, stack.columns));
+    }
     Stack own{.parts = {}, .columns = stack.columns};
     own.parts.push_back(std::move(part));
-    add_jobs(std::move(own), {.blocks = &blocks.parts.back()});
+    add_jobs(std::move(own), target);
   }
 }
 
@@ -292,12 +302,13 @@ void WeightLoader::run(base::ThreadPool& pool) {
 
 void WeightLoader::run_job(Job& job, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
+  const bool as_stored = job.target.blocks != nullptr || job.target.half != nullptr;
   const bool as_bytes = job.target.int8 != nullptr && stack.are_bytes();
   for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
     const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
-    const bool taken = job.target.blocks != nullptr ? take_blocks(job, group, scratch)
-                       : as_bytes                   ? take_bytes(job, group, scratch)
-                                                    : take_floats(job, group, scratch);
+    const bool taken = as_stored  ? take_stored(job, group, scratch)
+                       : as_bytes ? take_bytes(job, group, scratch)
+                                  : take_floats(job, group, scratch);
     if (!taken) return;
   }
   release(stack, job.rows);
@@ -339,8 +350,8 @@ void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const B
   }
 }
 
-// Rows of blocks, which stay blocks.
-bool WeightLoader::take_blocks(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
+// Rows that keep their bits.
+bool WeightLoader::take_stored(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
   const Part& part = stack.parts.front();
   const tensor::TensorView& view = part.tensor->view;
@@ -354,12 +365,16 @@ bool WeightLoader::take_blocks(Job& job, kernels::RowRange rows, const Scratch& 
     }
     from = gathered;
   }
-  if (!tensor::are_finite(view.dtype, from, (rows.end - rows.begin) * stack.columns)) {
+  const std::size_t count = (rows.end - rows.begin) * stack.columns;
+  const bool finite = job.target.half != nullptr ? kernels::half_all_finite(view.dtype, from, count)
+                                                 : tensor::are_finite(view.dtype, from, count);
+  if (!finite) {
     job.fault = Fault::kNotFinite;
     job.culprit = part.tensor;
     return false;
   }
-  kernels::pack_block_rows(from, rows, *job.target.blocks);
+  if (job.target.blocks != nullptr) kernels::pack_block_rows(from, rows, *job.target.blocks);
+  if (job.target.half != nullptr) kernels::pack_half_rows(from, rows, *job.target.half);
   return true;
 }
 

@@ -115,8 +115,8 @@ class WeightChecker {
 // The visitor that fills weights: allocates when it visits, converts and packs in run().
 class WeightLoader {
  public:
-  WeightLoader(WeightSource& source, const kernels::Kernels& kernels, Precision precision)
-      : source_(source), kernels_(kernels), precision_(precision) {}
+  WeightLoader(WeightSource& source, const LoadContext& load)
+      : source_(source), kernels_(load.kernels), precision_(load.precision), keeps_half_(load.keeps_half) {}
 
   void operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape);
   void operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias = Bias::kYes);
@@ -145,7 +145,6 @@ class WeightLoader {
 
     std::size_t rows() const noexcept;
     bool are_bytes() const noexcept;
-    bool are_blocks() const noexcept;  // that there are products for
   };
   // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
   struct Target {
@@ -153,6 +152,7 @@ class WeightLoader {
     kernels::Bf16Matrix* bf16 = nullptr;
     kernels::Int8Matrix* int8 = nullptr;
     kernels::BlockMatrix* blocks = nullptr;
+    kernels::HalfMatrix* half = nullptr;
     float* copy = nullptr;
   };
   enum class Fault { kNone, kNotFinite, kPairRule };
@@ -174,13 +174,15 @@ class WeightLoader {
   Stack stack_of(std::span<const LinearPart> parts, const char* suffix, std::size_t columns);
   // What a Linear of these weights is computed in: never kAuto.
   Precision precision_of(const Stack& stack) const noexcept;
-  void add_blocks(Stack stack, Linear& linear);
+  // Whether weights are multiplied with as they are stored: precision kAuto, and there are products for it.
+  bool keeps(tensor::DType dtype) const noexcept;
+  void add_stored(Stack stack, Linear& linear);
   void add_linear(std::span<const LinearPart> parts, Linear& linear, const Dim& columns, Bias bias);
   // One vector of the parts' vectors NAME + suffix, one after the other.
   tensor::Buffer<float> add_vectors(std::span<const LinearPart> parts, const char* suffix);
   void run_job(Job& job, const Scratch& scratch) const noexcept;
   bool take_floats(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
-  bool take_blocks(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
+  bool take_stored(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   bool take_bytes(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept;
   const float* floats(const Stack& stack, kernels::RowRange rows, float* scratch) const noexcept;
   const StoredTensor* culprit(const Stack& stack, kernels::RowRange rows, const float* values) const noexcept;
@@ -192,6 +194,7 @@ class WeightLoader {
   WeightSource& source_;
   const kernels::Kernels& kernels_;
   Precision precision_;
+  bool keeps_half_;
   std::vector<Stack> stacks_;
   std::vector<Job> jobs_;
 };
@@ -240,7 +243,7 @@ void load_weights(Weights& weights, const Config& config, WeightSource& source, 
   const auto check = [&](const std::string& name, Dims dims) { checker.check(name, dims); };
   visit(weights, config, TensorVisitor<decltype(check)>(check));
   checker.finish();
-  WeightLoader loader(source, load.kernels, load.precision);
+  WeightLoader loader(source, load);
   visit(weights, config, loader);
   loader.run(load.pool);
   if (load.inventory != nullptr) visit(weights, config, InventoryTaker(source, *load.inventory));

@@ -72,8 +72,8 @@ void spread_over_nodes(const models::Inventory& inventory) {
     const auto spread = [&](const auto& matrix) {
       base::interleave(std::as_bytes(matrix.data.span()), nodes);
     };
-    if (const auto* blocks = std::get_if<models::Linear::Blocks>(&last->weight)) {
-      std::ranges::for_each(blocks->parts, spread);
+    if (const auto* stored = std::get_if<models::Linear::Stored>(&last->weight)) {
+      for (const auto& part : stored->parts) std::visit(spread, part);
     } else if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&last->weight)) {
       spread(*fp32);
     } else if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&last->weight)) {

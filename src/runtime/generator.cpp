@@ -57,6 +57,12 @@ std::size_t Generator::vocab_size() const noexcept {
 std::size_t Generator::parameters() const noexcept {
   return impl_->parameters();
 }
+std::size_t Generator::weight_bytes() const noexcept {
+  return impl_->weight_bytes();
+}
+double Generator::multiply_adds(std::size_t tokens) const noexcept {
+  return impl_->multiply_adds(tokens);
+}
 
 int Generator::threads() const noexcept {
   return impl_->threads();

@@ -27,6 +27,8 @@ class Generator::Impl {
   virtual std::size_t context_length() const noexcept = 0;
   virtual std::size_t vocab_size() const noexcept = 0;
   virtual std::size_t parameters() const noexcept = 0;
+  virtual std::size_t weight_bytes() const noexcept { return 0; }
+  virtual double multiply_adds(std::size_t /*tokens*/) const noexcept { return 0; }
   virtual int threads() const noexcept = 0;
 };
 

@@ -38,6 +38,24 @@ kernels::KvType kv_type_of(const std::string& name, const models::Inventory& inv
   return kernels::KvType::kF16;
 }
 
+// What matrices make a pass do.
+struct Work {
+  std::size_t bytes = 0;
+  double of_token = 0, of_logits = 0;  // multiply-adds
+};
+Work work_of(const models::Inventory& inventory, std::size_t vocab_size) {
+  Work work;
+  const models::Linear* last = nullptr;  // several entries may be parts of one
+  for (const models::Inventory::Entry& entry : inventory.entries) {
+    if (entry.linear == nullptr || entry.linear == last) continue;
+    last = entry.linear;
+    work.bytes += last->bytes();
+    (last->out() == vocab_size ? work.of_logits : work.of_token) +=
+        static_cast<double>(last->in()) * static_cast<double>(last->out());
+  }
+  return work;
+}
+
 class LocalModel final : public Generator::Impl {
  public:
   LocalModel(const std::filesystem::path& path, const GeneratorOptions& options, base::Isa isa)
@@ -50,6 +68,7 @@ class LocalModel final : public Generator::Impl {
                                            .pool = pool_,
                                            .precision = models::parse_precision(options.precision),
                                            .inventory = &inventory});
+    work_ = work_of(inventory, model_->vocab_size());
     loop_.emplace(*model_, kernels_, pool_,
                   BatchLoopOptions{.kv_type = kv_type_of(options.kv_type, inventory),
                                    .cache = {.max_bytes = options.kv_bytes == 0 ? quarter_of_memory()
@@ -102,6 +121,10 @@ class LocalModel final : public Generator::Impl {
   std::size_t context_length() const noexcept override { return loop_->max_tokens(); }
   std::size_t vocab_size() const noexcept override { return model_->vocab_size(); }
   std::size_t parameters() const noexcept override { return model_->parameters(); }
+  std::size_t weight_bytes() const noexcept override { return work_.bytes; }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    return static_cast<double>(tokens) * work_.of_token + work_.of_logits;
+  }
   int threads() const noexcept override { return pool_.size(); }
 
  private:
@@ -161,6 +184,7 @@ class LocalModel final : public Generator::Impl {
   ModelLanguage language_;
   Conversation conversation_;
   std::unique_ptr<const models::CausalLm> model_;
+  Work work_;
   mutable std::optional<BatchLoop> loop_;  // has a thread that uses what stands above
 };
 

@@ -126,4 +126,23 @@ INSTANTIATE_TEST_SUITE_P(All, HalfTest, testing::Values(DType::kF16, DType::kBF1
                          [](const auto& test) { return std::string(tensor::dtype_name(test.param)); });
 
 }  // namespace
+TEST(HalfAllFinite, SeesInfinityAndNaNAnywhere) {
+  for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    const std::uint16_t infinity = dtype == DType::kF16 ? 0x7C00 : 0x7F80;
+    const auto largest = static_cast<std::uint16_t>(infinity - 1);
+    for (const std::size_t count : {1, 7, 8, 9, 31}) {
+      std::vector<std::uint16_t> numbers(count, largest);
+      const auto* bytes = reinterpret_cast<const std::byte*>(numbers.data());
+      EXPECT_TRUE(half_all_finite(dtype, bytes, count));
+      for (std::size_t at = 0; at < count; ++at) {
+        for (const int bits : {int{infinity}, infinity + 1, infinity | 0x8000, 0xFFFF}) {
+          numbers[at] = static_cast<std::uint16_t>(bits);
+          EXPECT_FALSE(half_all_finite(dtype, bytes, count)) << at << " of " << count << ": " << bits;
+        }
+        numbers[at] = largest;
+      }
+    }
+  }
+}
+
 }  // namespace kvasir::kernels
