@@ -8,21 +8,25 @@
 #include "base/json.h"
 #include "command.h"
 #include "formats/checkpoint.h"
+#include "formats/gguf.h"
 #include "hub_options.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "model_location.h"
+#include "models/causal_lm.h"
+#include "models/gguf_config.h"
 
 namespace kvasir::cli {
 
 namespace {
 
 constexpr const char* kFooter =
-    R"(MODEL is a folder, the id of a model in the cache, or nothing for the model that
-ships with kvasir.
+    R"(MODEL is a folder, a GGUF file, the id of a model in the cache, or nothing for
+the model that ships with kvasir.
 
-Example:
-  kvasir show deepset/minilm-uncased-squad2)";
+Examples:
+  kvasir show deepset/minilm-uncased-squad2
+  kvasir show llama-2-7b.Q4_0.gguf)";
 
 struct ModelFacts {
   std::filesystem::path folder;
@@ -38,7 +42,31 @@ std::string first_string(const base::JsonObject& config, const char* key) {
   return std::string(list->front().get_string());
 }
 
+// Of either kind of file: tensors by name.
+template <class Tensors>
+void count_tensors(const Tensors& tensors, ModelFacts& facts) {
+  std::map<std::string, std::uint64_t> types;
+  for (const auto& [name, tensor] : tensors) {
+    facts.parameters += tensor.view.elements();
+    types[tensor::dtype_name(tensor.view.dtype)] += tensor.view.elements();
+  }
+  for (const auto& [type, elements] : types) facts.types += (facts.types.empty() ? "" : ", ") + type;
+}
+
+ModelFacts read_gguf_facts(const std::filesystem::path& path) {
+  const formats::GgufFile gguf(path);
+  ModelFacts facts;
+  facts.folder = path.has_parent_path() ? path.parent_path() : ".";
+  const base::json::value config = models::config_from_gguf(gguf);
+  facts.family = base::JsonObject(config, gguf.origin()).string("model_type");
+  facts.weights = path.filename().string();
+  count_tensors(gguf.tensors(), facts);
+  facts.files[facts.weights] = std::filesystem::file_size(path);
+  return facts;
+}
+
 ModelFacts read_facts(const std::filesystem::path& folder) {
+  if (const auto gguf = models::gguf_path(folder)) return read_gguf_facts(*gguf);
   ModelFacts facts;
   facts.folder = folder;
   const std::filesystem::path path = folder / "config.json";
@@ -49,12 +77,7 @@ ModelFacts read_facts(const std::filesystem::path& folder) {
 
   const formats::Checkpoint checkpoint(folder);
   facts.weights = std::filesystem::path(checkpoint.origin()).filename().string();
-  std::map<std::string, std::uint64_t> types;
-  for (const auto& [name, tensor] : checkpoint.tensors()) {
-    facts.parameters += tensor.view.elements();
-    types[tensor::dtype_name(tensor.view.dtype)] += tensor.view.elements();
-  }
-  for (const auto& [type, elements] : types) facts.types += (facts.types.empty() ? "" : ", ") + type;
+  count_tensors(checkpoint.tensors(), facts);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     std::error_code error;
     const std::uintmax_t size = std::filesystem::file_size(entry.path(), error);
@@ -122,7 +145,7 @@ void add_show(CLI::App& app, Program& program) {
   command->footer(kFooter);
   command
       ->add_option("MODEL", arguments->model,
-                   "Folder or id (default: KVASIR_MODEL, else the model that ships)")
+                   "Folder, GGUF file or id (default: KVASIR_MODEL, else the model that ships)")
       ->option_text("[MODEL]");
   command->add_flag("--json", arguments->json, "One JSON object, for machines");
   command->callback([arguments, &program] {

@@ -20,6 +20,8 @@
 #include "json_output.h"
 #include "kvasir/error.h"
 #include "model_location.h"
+#include "models/causal_lm.h"
+#include "runtime/model_language.h"
 #include "text/tokenizer.h"
 #include "text_source.h"
 #include "wrap.h"
@@ -326,6 +328,11 @@ void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool specia
   out += std::to_string(encoding.size()) + " tokens\n";
 }
 
+text::Tokenizer load_tokenizer(const std::filesystem::path& model) {
+  if (models::gguf_path(model)) return runtime::load_language(model).tokenizer;
+  return text::Tokenizer::load(model);
+}
+
 void run_tokenize(const TokenizeArguments& arguments, Program& program) {
   if (arguments.jsonl && (arguments.has_text || arguments.has_pair)) {
     throw UsageError("--jsonl reads standard input; give no text beside it");
@@ -334,7 +341,7 @@ void run_tokenize(const TokenizeArguments& arguments, Program& program) {
     throw UsageError("no text; give one as argument, or on standard input");
   }
   std::optional<InterruptAtOnce> at_once(std::in_place);
-  const text::Tokenizer tokenizer = text::Tokenizer::load(find_model(arguments.model));
+  const text::Tokenizer tokenizer = load_tokenizer(find_model(arguments.model));
   at_once.reset();
   const bool special = !arguments.no_special_tokens;
   if (arguments.jsonl) {

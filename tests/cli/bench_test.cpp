@@ -31,5 +31,25 @@ TEST(Bench, ReportsEverySection) {
                                    "Tokenizer, one thread"));
 }
 
+TEST(Bench, ReportsLanguageModels) {
+  const Outcome outcome =
+      run({.args = {"bench", "--model", std::string(KVASIR_TEST_DATA) + "/decoders/mpt", "--json"}});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const json::value report = base::parse_json(outcome.out, "output");
+  std::set<std::string> names;
+  for (const json::value& figure : report.at("figures").as_array()) {
+    names.insert(text_of(figure.at("section")) + ", " + text_of(figure.at("name")));
+    EXPECT_GT(figure.at("value").to_number<double>(), 0) << text_of(figure.at("name"));
+  }
+  // The context of this model is 256 tokens, and prompts are half of it.
+  EXPECT_THAT(
+      names, testing::ElementsAre(
+                 "Language model, prompts, 128 tokens", "Language model, time to the first token, 128 tokens",
+                 "Language model, time to the first token, 16 tokens after 128 known ones",
+                 "Language model, writing, 1 sequence", "Language model, writing, 8 sequences",
+                 "Language model, writing, read bandwidth", "Language model, writing, weights", "Model, load",
+                 "Model, parameters"));
+}
+
 }  // namespace
 }  // namespace kvasir::tests

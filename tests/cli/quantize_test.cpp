@@ -79,6 +79,13 @@ TEST(QuantizeGguf, AFileThatGenerates) {
       run({.args = {"generate", "--model", out, "-p", "hello", "--max-new-tokens", "4", "--json"}});
   EXPECT_EQ(generated.exit_code, 0) << generated.err;
   EXPECT_EQ(base::json::parse(generated.out).at("ids").as_array().size(), 4U);
+
+  const auto shown = base::json::parse(run({.args = {"show", out, "--json"}}).out);
+  EXPECT_EQ(shown.at("model_type"), "falcon");
+  EXPECT_EQ(shown.at("weights"), "m.gguf");
+  EXPECT_EQ(shown.at("dtypes"), "F16, F32, Q8_0");
+  EXPECT_EQ(run({.args = {"tokenize", "--model", out, "hello"}}).out,
+            run({.args = {"tokenize", "--model", decoder("falcon-40b-style"), "hello"}}).out);
 }
 
 TEST(QuantizeGguf, Json) {
