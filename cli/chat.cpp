@@ -102,8 +102,9 @@ class Chat {
       } catch (const Interrupted&) {  // ends the answer, by options_.cancel, and not the program
       }
     };
+    GenerateResult result;
     try {
-      const GenerateResult result = generator_.chat(messages, options_);
+      result = generator_.chat(messages, options_);
       out_.write("\n");
       out_.flush();
       tell_speed(result);
@@ -116,6 +117,7 @@ class Chat {
     }
     written.erase(written.find_last_not_of(" \n") + 1);
     messages.push_back({.role = "assistant", .content = written});
+    check_finished(options_, result);
   }
 
   // "/save x"; false: leave.
@@ -175,12 +177,13 @@ class Chat {
 };
 
 void run_chat(const ChatArguments& arguments, Program& program) {
-  const GenerateOptions options = generate_options(arguments.generation);
+  GenerateOptions options = generate_options(arguments.generation);
   if (options.num_beams > 1 || options.num_return_sequences > 1) {
     throw UsageError(
         "a conversation has one answer; --num-beams and --num-return-sequences are for generate");
   }
   const std::filesystem::path model = find_language_model(arguments.generation.model.model);
+  options.json_schema = read_json_schema(arguments.generation, model, true);
   std::vector<ChatMessage> messages;
   if (!arguments.load.empty()) messages = read_conversation(arguments.load);
   check_utf8(arguments.system, "the text of --system");

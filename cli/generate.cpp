@@ -26,12 +26,19 @@ standard input. Text appears as it is written.
 with a list of such objects under --num-return-sequences. finish_reason is
 "stop" (the text ended, or a stop text came) or "length".
 
+--json-schema keeps the text to JSON that the schema allows. The model sees
+nothing of it: say in the prompt what you want. If --max-new-tokens end the text
+before its JSON, the exit status is 1; under --json, finish_reason tells.
+
 Examples:
   kvasir generate -m models/llama-2-7b -p "The capital of Sweden is" -n 16
   kvasir generate -m models/bloomz-560m -p "Translate: Je t'aime. Answer:"
   kvasir generate -m falcon-7b.gguf --temperature 0.7 --top-p 0.9 --seed 1 \
     -p "Once upon a time"
-  kvasir generate -m models/mpt-7b --num-beams 4 --json < prompt.txt)";
+  kvasir generate -m models/mpt-7b --num-beams 4 --json < prompt.txt
+  kvasir generate -m models/llama-2-7b -p "Lund, founded in 990, as JSON:" \
+    --json-schema '{"properties": {"city": {"type": "string"}, "year":
+    {"type": "integer"}}, "required": ["city", "year"]}')";
 
 struct GenerateArguments {
   std::vector<std::string> prompts;
@@ -93,6 +100,7 @@ void write_text(const Generator& generator, const std::string& prompt, GenerateO
   }
   show("\n");
   tell_speed(result);
+  check_finished(options, result);
 }
 
 void run_generate(const GenerateArguments& arguments, Program& program) {
@@ -101,6 +109,7 @@ void run_generate(const GenerateArguments& arguments, Program& program) {
   options.cancel = &interrupt_flag();
   const std::filesystem::path model = find_language_model(arguments.generation.model.model);
   std::vector<std::string> prompts = arguments.prompts;
+  options.json_schema = read_json_schema(arguments.generation, model, prompts.empty());
   if (prompts.empty()) prompts.push_back(read_plain_input().text);
   for (const std::string& prompt : prompts) check_utf8(prompt, "the prompt");
 

@@ -6,8 +6,12 @@
 #include <cstdlib>
 #include <limits>
 
+#include "base/json.h"
+#include "base/mapped_file.h"
 #include "command.h"
 #include "model_location.h"
+#include "runtime/json_schema.h"
+#include "text_source.h"
 
 namespace kvasir::cli {
 
@@ -19,6 +23,12 @@ const CLI::Validator kCount(
       return std::string(text.starts_with('-') ? text + " is less than 0" : "");
     },
     "");
+
+constexpr std::size_t kMostOfASchema = std::size_t{16} << 20;  // bytes; people's are kilobytes
+
+bool is_on_server(const std::string& model) noexcept {
+  return model.starts_with("openai://") || model.starts_with("openais://");
+}
 
 // {"12", 3.5} of "12=3.5".
 std::pair<std::int32_t, float> parse_bias(const std::string& text) {
@@ -116,6 +126,16 @@ void add_generation_options(CLI::App& command, GenerationArguments& arguments) {
           "from the prompt (default: 0)")
       ->option_text("N");
   command.add_flag("--truncate", o.truncate, "Drop the beginning of a prompt that is too long");
+  // A raw word: the parser would take "{}" for an empty one.
+  command
+      .add_option(
+          "--json-schema",
+          [&arguments](const CLI::results_t& words) {
+            arguments.json_schema = words.back();
+            return true;
+          },
+          "Write JSON that this schema allows: a file, - for standard input, or the schema itself, {…}")
+      ->option_text("SCHEMA");
   add_sampling_options(command, arguments);
   add_beam_options(command, arguments);
   add_model_options(command, arguments.model);
@@ -165,11 +185,45 @@ GenerateOptions generate_options(const GenerationArguments& arguments) {
 std::filesystem::path find_language_model(const std::string& given) {
   const char* name = std::getenv("KVASIR_MODEL");
   const std::string named = !given.empty() || name == nullptr ? given : std::string(name);
-  if (named.starts_with("openai://") || named.starts_with("openais://")) return named;
+  if (is_on_server(named)) return named;
   if (given.empty() && (name == nullptr || *name == '\0')) {
     throw UsageError("no language model; name one with --model or KVASIR_MODEL");
   }
   return find_model(given);
+}
+
+std::string read_json_schema(const GenerationArguments& arguments, const std::filesystem::path& model,
+                             bool reads_input) {
+  if (!arguments.json_schema) return {};
+  const std::string& given = *arguments.json_schema;
+  const std::size_t begin = given.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) throw UsageError("--json-schema is given an empty text");
+  const bool is_itself = given[begin] == '{';
+  if (given == "-" && reads_input) {
+    throw UsageError("--json-schema -: standard input is read for something else; name a file");
+  }
+  const std::string origin = is_itself ? "--json-schema" : given == "-" ? "standard input" : given;
+  const std::string text = is_itself      ? given
+                           : given == "-" ? read_plain_input().text
+                                          : base::read_file(given, {.max_bytes = kMostOfASchema});
+  const base::json::value schema = base::parse_json(text, origin);
+  // Servers may know more keywords.
+  if (!is_on_server(model.string())) runtime::compile_json_schema(schema, {}, origin);
+  return text;
+}
+
+void check_finished(const GenerateOptions& options, const GenerateResult& result) {
+  if (options.json_schema.empty()) return;
+  for (const GeneratedSequence& sequence : result.sequences) {
+    if (sequence.finish_reason != "length") continue;
+    const bool by_option = sequence.ids.empty() || sequence.ids.size() >= options.max_new_tokens;
+    throw Error(
+        ErrorCode::kResourceExhausted,
+        "the text ends before its JSON does: " +
+            (by_option
+                 ? "--max-new-tokens " + std::to_string(options.max_new_tokens) + " is too few for it"
+                 : "the model's context is full after " + std::to_string(sequence.ids.size()) + " tokens"));
+  }
 }
 
 std::string for_terminal(std::string_view text) {

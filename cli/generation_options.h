@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace kvasir::cli {
 struct GenerationArguments {
   ModelArguments model;
   std::string kv_type = "auto", chat_template;
+  std::optional<std::string> json_schema;  // a file, "-", or itself
   GenerateOptions options;
   bool has_temperature = false;
   std::vector<std::string> logit_bias;  // "ID=BIAS"
@@ -28,6 +30,13 @@ GenerateOptions generate_options(const GenerationArguments& arguments);
 // The model of --model or KVASIR_MODEL, which may be on a server (openai://…); there is no language model
 // that ships with kvasir. Throws UsageError.
 std::filesystem::path find_language_model(const std::string& given);
+
+// The text of --json-schema, "" if there is none. What a model here would refuse is refused before it is
+// loaded, by the name of the file. Throws Error; UsageError for standard input if it `reads_input` otherwise.
+std::string read_json_schema(const GenerationArguments& arguments, const std::filesystem::path& model,
+                             bool reads_input);
+// Throws if a text that was to be JSON ended before its JSON did.
+void check_finished(const GenerateOptions& options, const GenerateResult& result);
 
 // Text that a model wrote, safe to print on a terminal: control characters other than line breaks and tabs
 // become U+FFFD.

@@ -72,6 +72,12 @@ struct GenerateOptions {
   // The token that ends a text does not end it.
   bool ignore_eos = false;
 
+  // A JSON schema, as text; "": none. Each sequence then is JSON that the schema allows, and ends with it:
+  // finish_reason "stop". One of finish_reason "length" is a beginning of such JSON. Models see nothing of
+  // the schema, so the prompt should say what is wanted. Keywords: docs/language-models.md; others are
+  // refused. Not together with stop and ignore_eos. A server gets it as its response_format.
+  std::string json_schema = {};
+
   // Beams of beam search; 1: none. Not together with temperature.
   std::size_t num_beams = 1;
   // Beams are compared by their sums of log-probabilities / tokens ^ length_penalty.

@@ -57,6 +57,12 @@ json::object request_body(const Endpoint& endpoint, const Parameters& p) {
     body["logit_bias"] = std::move(biases);
   }
   if (!p.stop.empty()) body["stop"] = json::value_from(p.stop);
+  if (!p.json_schema.empty()) {
+    body["response_format"] = {
+        {"type", "json_schema"},
+        {"json_schema",
+         {{"name", "answer"}, {"strict", true}, {"schema", base::parse_json(p.json_schema, "json_schema")}}}};
+  }
   return body;
 }
 

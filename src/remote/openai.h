@@ -43,6 +43,7 @@ struct Parameters {
   std::map<std::int32_t, float> logit_bias = {};
   std::uint64_t seed = 0;
   std::vector<std::string> stop = {};
+  std::string json_schema = {};  // sent as response_format; "": none
   std::size_t n = 1;
   // Pieces of the first text, as they come.
   std::function<void(std::string_view)> on_text = {};
@@ -61,7 +62,8 @@ class OpenAiClient {
 
   // Each returns `n` choices. Tries again while nothing of an answer has come: connections that fail, and the
   // answers 408, 429 and 5xx. Throws kIo (unreachable; an answer that ends in its middle; what the server
-  // says is wrong), kFormat (an answer that is no such API's), kCancelled, and what on_text throws.
+  // says is wrong), kFormat (an answer that is no such API's; a json_schema that is no JSON), kCancelled, and
+  // what on_text throws.
   std::vector<Choice> complete(std::string_view prompt, const Parameters& parameters) const;
   std::vector<Choice> chat(std::span<const Message> messages, const Parameters& parameters) const;
 

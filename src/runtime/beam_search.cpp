@@ -68,6 +68,15 @@ std::vector<BeamSearch::Candidate> BeamSearch::candidates(std::span<float> logit
   return out;
 }
 
+bool BeamSearch::is_end(const Candidate& candidate, const IsOver& is_over) const {
+  const auto& ends = options_.eos_token_ids;
+  if (std::find(ends.begin(), ends.end(), candidate.token) != ends.end()) return true;
+  if (!is_over) return false;
+  std::vector<std::int32_t> tokens = live_[candidate.parent].tokens;
+  tokens.push_back(candidate.token);
+  return is_over(tokens);
+}
+
 BeamSearch::Hypothesis BeamSearch::hypothesis(const Candidate& candidate, bool ended) const {
   const Beam& beam = live_[candidate.parent];
   Hypothesis out{beam.tokens, beam.logprobs, score(candidate.sum, beam.tokens.size() + 1), ended};
@@ -84,7 +93,8 @@ void BeamSearch::insert(std::vector<Hypothesis>& finished, Hypothesis hypothesis
   if (finished.size() > most) finished.pop_back();
 }
 
-std::vector<BeamSearch::Continuation> BeamSearch::step(std::span<float> logits, const Adjust& adjust) {
+std::vector<BeamSearch::Continuation> BeamSearch::step(std::span<float> logits, const Adjust& adjust,
+                                                       const IsOver& is_over) {
   if (done_ || logits.empty() || logits.size() % live_.size() != 0) {
     throw Error(ErrorCode::kInvalidArgument, "beam search: wants rows of logits for " +
                                                  std::to_string(done_ ? 0 : live_.size()) + " beams, not " +
@@ -96,8 +106,7 @@ std::vector<BeamSearch::Continuation> BeamSearch::step(std::span<float> logits, 
   std::vector<Beam> next;
   std::vector<Continuation> out;
   for (std::size_t i = 0; i < best.size(); ++i) {
-    const auto& ends = options_.eos_token_ids;
-    const bool ended = std::find(ends.begin(), ends.end(), best[i].token) != ends.end();
+    const bool ended = is_end(best[i], is_over);
     if (ended || at_limit) {
       // An end counts only among the best num_beams.
       if (i < options_.num_beams) insert(finished_, hypothesis(best[i], ended), options_.num_beams);

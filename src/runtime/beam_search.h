@@ -48,11 +48,14 @@ class BeamSearch {
   // Changes the log-probabilities of one beam's next token, as logit processors do (repetition penalty,
   // forms): `tokens` are those that it has generated. -inf forbids.
   using Adjust = std::function<void(std::span<const std::int32_t> tokens, std::span<float> logprobs)>;
+  // Whether a beam that has generated these tokens is over without an end token.
+  using IsOver = std::function<bool(std::span<const std::int32_t> tokens)>;
   // Takes the logits of the live beams' next tokens [live(), vocabulary]; they are changed. Returns the beams
   // that are live from now on, best first, which may be none. Equal candidates: the lower beam, then the
   // lower token. Throws kInvalidArgument for another number of rows, kFormat for logits that are no numbers.
   // Precondition: not done().
-  std::vector<Continuation> step(std::span<float> logits, const Adjust& adjust = nullptr);
+  std::vector<Continuation> step(std::span<float> logits, const Adjust& adjust = nullptr,
+                                 const IsOver& is_over = nullptr);
 
   bool done() const noexcept { return done_; }
   std::size_t live() const noexcept { return live_.size(); }  // 1 at first: the prompt
@@ -62,7 +65,7 @@ class BeamSearch {
     std::vector<std::int32_t> tokens;  // with the end, if it has one
     std::vector<float> logprobs;       // of each token
     float score = 0;
-    bool ended = false;  // by an end, not by the limit
+    bool ended = false;  // by itself, not by the limit
   };
   // The best num_return_sequences, best first. Before done(): of the finished ones and the live ones as they
   // are.
@@ -82,6 +85,7 @@ class BeamSearch {
   };
   std::vector<Candidate> candidates(std::span<float> logits, const Adjust& adjust) const;
   float score(float sum, std::size_t length) const noexcept;
+  bool is_end(const Candidate& candidate, const IsOver& is_over) const;
   Hypothesis hypothesis(const Candidate& candidate, bool ended) const;
   static void insert(std::vector<Hypothesis>& finished, Hypothesis hypothesis, std::size_t most);
   bool may_improve() const noexcept;

@@ -136,7 +136,7 @@ std::uint32_t ByteMatcher::keep(const std::vector<Frame>& old, std::uint32_t con
 }
 
 StateId ByteMatcher::forget_all_but(StateId id) {
-  State state = std::move(states_[id]);
+  State start = states_[start_], state = states_[id];
   const std::vector<Frame> old = std::exchange(frames_, {});
   frames_.push_back({0, 0, kEnd});
   frame_numbers_.clear();
@@ -144,8 +144,9 @@ StateId ByteMatcher::forget_all_but(StateId id) {
   tables_.clear();
   state_numbers_.clear();
   number({});
+  for (Thread& thread : start.threads) thread.next = keep(old, thread.next);
   for (Thread& thread : state.threads) thread.next = keep(old, thread.next);
-  start_ = kDead;
+  start_ = number(std::move(start));
   return number(std::move(state));
 }
 

@@ -35,7 +35,7 @@ class ByteMatcher {
   ByteSet next_bytes(StateId id) const;
 
   std::size_t states() const noexcept { return states_.size(); }
-  // Forgets all states but one, which gets another number, and its bytes' continuations.
+  // Forgets all states but the start and one, which gets another number, and their bytes' continuations.
   StateId forget_all_but(StateId id);
 
  private:

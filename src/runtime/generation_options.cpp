@@ -37,6 +37,10 @@ void check_options(const GenerateOptions& o) {
   if (o.num_beams == 0 || o.num_return_sequences == 0)
     refuse("num_beams and num_return_sequences are at least 1");
   parse_early_stopping(o.early_stopping);
+  if (!o.json_schema.empty()) {
+    if (o.ignore_eos) refuse("json_schema goes without ignore_eos: the text ends where its JSON does");
+    if (!o.stop.empty()) refuse("json_schema goes without stop: it would cut the JSON");
+  }
   if (o.num_beams == 1) {
     if (o.num_return_sequences > 1 && o.temperature == 0) {
       refuse("num_return_sequences > 1 needs num_beams or a temperature: the most probable text is only one");

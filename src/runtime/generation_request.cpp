@@ -94,7 +94,10 @@ SamplingRequest::SamplingRequest(Setting setting, const SamplingOptions& samplin
   for (std::size_t i = 0; i < setting_.options->num_return_sequences; ++i) {
     SamplingOptions own = sampling;
     own.seed += i * 0x9E3779B97F4A7C15;  // far from the seeds that people choose
-    sequences_.emplace_back(own, setting_);
+    sequences_.push_back({.sampler = Sampler(own, setting_.prompt),
+                          .constraint = setting_.constraint,
+                          .lookup = PromptLookup({}, setting_.prompt),
+                          .text = empty_text()});
   }
 }
 
@@ -106,9 +109,10 @@ bool SamplingRequest::add(Sequence& sequence, const SampledToken& choice) {
   result.score += static_cast<double>(choice.logprob);
   const bool is_first = &sequence == &sequences_.front();
   const bool eos = is_eos(choice.id);
-  std::string piece = sequence.text.push(choice.id);
+  // An eos that is no special token is text, but no JSON.
+  std::string piece = eos && sequence.constraint ? "" : sequence.text.push(choice.id);
   if (is_first) give(std::move(piece));
-  if (eos || sequence.text.is_stopped()) {
+  if (eos || sequence.text.is_stopped() || (sequence.constraint && sequence.constraint->must_end())) {
     result.finish_reason = "stop";
   } else if (result.ids.size() == setting_.max_new_tokens) {
     result.finish_reason = "length";
@@ -127,8 +131,10 @@ std::optional<Request::Next> SamplingRequest::write(std::size_t branch, Sequence
   Next next{.parent = branch, .tokens = {}};
   for (std::size_t row = 0; row < rows.count; ++row) {
     const SampledToken choice =
-        sequence.sampler.sample({rows.data + row * setting_.vocab_size, setting_.vocab_size});
+        sequence.sampler.sample({rows.data + row * setting_.vocab_size, setting_.vocab_size},
+                                sequence.constraint ? &*sequence.constraint : nullptr);
     sequence.sampler.accept(choice.id);
+    if (sequence.constraint) sequence.constraint->accept(choice.id);
     sequence.lookup.append(choice.id);
     if (!add(sequence, choice)) return std::nullopt;
     next.tokens.push_back(choice.id);
@@ -177,25 +183,43 @@ BeamRequest::BeamRequest(Setting setting, const SamplingOptions& sampling, BeamS
     Sampler sampler(sampling, setting_.prompt);
     for (const std::int32_t id : tokens) sampler.accept(id);
     sampler.penalize(logprobs);
+    if (setting_.constraint) constraint_after(tokens).mask(logprobs);
   };
+  if (setting_.constraint) {
+    is_over_ = [this](std::span<const std::int32_t> tokens) { return constraint_after(tokens).must_end(); };
+  }
+}
+
+// The one constraint serves all beams: from the beginning each time, for what it has met it knows.
+const JsonConstraint& BeamRequest::constraint_after(std::span<const std::int32_t> tokens) {
+  setting_.constraint->restart();
+  for (const std::int32_t id : tokens) setting_.constraint->accept(id);
+  return *setting_.constraint;
 }
 
 std::vector<Request::Next> BeamRequest::go_on(std::span<const Rows> branches) {
   rows_.clear();
   for (const Rows& rows : branches) rows_.insert(rows_.end(), rows.data, rows.data + setting_.vocab_size);
   std::vector<Next> result;
-  for (const BeamSearch::Continuation& next : search_.step(rows_, adjust_)) {
+  for (const BeamSearch::Continuation& next : search_.step(rows_, adjust_, is_over_)) {
     result.push_back({.parent = next.parent, .tokens = {next.token}});
   }
-  if (search_.done()) result.clear();
+  if (!search_.done()) return result;
+  if (search_.finish().empty()) {
+    throw Error(ErrorCode::kInvalidArgument,
+                "all tokens are forbidden (by logit_bias or the form of the output), so no beam can go on");
+  }
+  result.clear();
   return result;
 }
 
 std::vector<GeneratedSequence> BeamRequest::take_sequences() {
   std::vector<GeneratedSequence> results;
   for (BeamSearch::Hypothesis& h : search_.finish()) {
-    StoppedText text(*setting_.tokenizer, setting_.options->stop);
-    for (const std::int32_t id : h.tokens) text.push(id);
+    StoppedText text = empty_text();
+    for (const std::int32_t id : h.tokens) {
+      if (!(setting_.constraint && is_eos(id))) text.push(id);
+    }
     text.finish();
     results.push_back({.text = text.text(),
                        .ids = std::move(h.tokens),

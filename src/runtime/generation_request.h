@@ -13,6 +13,7 @@
 #include "kvasir/generator.h"
 #include "runtime/batch_loop.h"
 #include "runtime/beam_search.h"
+#include "runtime/json_constraint.h"
 #include "runtime/prompt_lookup.h"
 #include "runtime/sampler.h"
 #include "text/stream_decoder.h"
@@ -22,9 +23,11 @@ namespace kvasir::runtime {
 // The text of tokens that come one after the other, until a stop string.
 class StoppedText {
  public:
-  StoppedText(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop)
-      : decoder_(tokenizer, {.skip_special_tokens = true,
-                             .clean_up_tokenization_spaces = tokenizer.cleans_up_tokenization_spaces()}),
+  // verbatim: without the clean-up of spaces that some tokenizers ask for.
+  StoppedText(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop, bool verbatim)
+      : decoder_(tokenizer,
+                 {.skip_special_tokens = true,
+                  .clean_up_tokenization_spaces = !verbatim && tokenizer.cleans_up_tokenization_spaces()}),
         stops_(stop) {}
 
   // Each returns what has become certain.
@@ -58,6 +61,8 @@ class GenerationRequest : public Request {
     std::vector<std::int32_t> eos_ids;  // none with ignore_eos
     std::size_t max_new_tokens;         // that also fit into the context
     std::size_t vocab_size;
+    // With json_schema: of a text that has not begun; each sequence has a copy.
+    std::optional<JsonConstraint> constraint = {};
   };
   explicit GenerationRequest(Setting setting) : setting_(std::move(setting)) {}
 
@@ -74,6 +79,9 @@ class GenerationRequest : public Request {
   virtual std::vector<Next> go_on(std::span<const Rows> branches) = 0;
   virtual std::vector<GeneratedSequence> take_sequences() = 0;
   bool is_eos(std::int32_t id) const noexcept;
+  StoppedText empty_text() const {
+    return {*setting_.tokenizer, setting_.options->stop, setting_.constraint.has_value()};
+  }
   void give(std::string text);  // to on_text
 
   Setting setting_;
@@ -100,11 +108,8 @@ class SamplingRequest final : public GenerationRequest {
 
  private:
   struct Sequence {
-    Sequence(const SamplingOptions& sampling, const Setting& setting)
-        : sampler(sampling, setting.prompt),
-          lookup({}, setting.prompt),
-          text(*setting.tokenizer, setting.options->stop) {}
     Sampler sampler;
+    std::optional<JsonConstraint> constraint;
     PromptLookup lookup;
     StoppedText text;
     std::vector<std::int32_t> drafts = {};
@@ -126,9 +131,11 @@ class BeamRequest final : public GenerationRequest {
  private:
   std::vector<Next> go_on(std::span<const Rows> branches) override;
   std::vector<GeneratedSequence> take_sequences() override;
+  const JsonConstraint& constraint_after(std::span<const std::int32_t> tokens);
 
   BeamSearch search_;
   BeamSearch::Adjust adjust_;
+  BeamSearch::IsOver is_over_;
   std::vector<float> rows_;  // of the beams, side by side
 };
 

@@ -2,13 +2,17 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/cpu.h"
+#include "base/json.h"
 #include "models/inventory.h"
 #include "runtime/generation_options.h"
 #include "runtime/generation_request.h"
 #include "runtime/generator_impl.h"
+#include "runtime/json_constraint.h"
 #include "runtime/model_language.h"
 
 namespace kvasir::runtime {
@@ -93,7 +97,9 @@ class LocalModel final : public Generator::Impl {
   GenerateResult chat(const std::vector<ChatMessage>& messages,
                       const GenerateOptions& options) const override {
     GenerateOptions own = options;
-    own.stop.insert(own.stop.end(), conversation_.stop().begin(), conversation_.stop().end());
+    // JSON ends by itself, and may have such texts in its strings.
+    if (own.json_schema.empty())
+      own.stop.insert(own.stop.end(), conversation_.stop().begin(), conversation_.stop().end());
     std::vector<std::int32_t> ends = language_.eos_ids;
     ends.insert(ends.end(), conversation_.eos_ids().begin(), conversation_.eos_ids().end());
     return run(chat_ids(chat_prompt(messages)), own, std::move(ends));
@@ -137,6 +143,16 @@ class LocalModel final : public Generator::Impl {
     return language_.tokenizer.encode(prompt, {.add_special_tokens = adds_bos && !has_bos}).ids;
   }
 
+  std::optional<JsonConstraint> constraint_of(const GenerateOptions& options,
+                                              const std::vector<std::int32_t>& ends) const {
+    if (options.json_schema.empty()) return std::nullopt;
+    std::call_once(vocabulary_once_,
+                   [&] { vocabulary_ = std::make_shared<const TokenVocabulary>(language_.tokenizer); });
+    constexpr const char* kOrigin = "json_schema";
+    const base::json::value schema = base::parse_json(options.json_schema, kOrigin);
+    return JsonConstraint(compile_for(*vocabulary_, schema, kOrigin), vocabulary_, ends);
+  }
+
   GenerateResult run(std::vector<std::int32_t> prompt, const GenerateOptions& options,
                      std::vector<std::int32_t> ends) const {
     check_options(options);
@@ -151,13 +167,15 @@ class LocalModel final : public Generator::Impl {
     GenerateOptions own = options;
     own.prompt_lookup_num_tokens = std::min(own.prompt_lookup_num_tokens, kMostDrafts);
     if (own.ignore_eos) ends.clear();
+    std::optional<JsonConstraint> constraint = constraint_of(own, ends);
     const std::size_t room = context > prompt.size() ? context - prompt.size() : 0;
     GenerationRequest::Setting setting{.prompt = std::move(prompt),
                                        .options = &own,
                                        .tokenizer = &language_.tokenizer,
                                        .eos_ids = std::move(ends),
                                        .max_new_tokens = std::min(own.max_new_tokens, room),
-                                       .vocab_size = model_->vocab_size()};
+                                       .vocab_size = model_->vocab_size(),
+                                       .constraint = std::move(constraint)};
     std::shared_ptr<GenerationRequest> request;
     if (own.num_beams > 1) {
       // Ids beyond the vocabulary end nothing, and would count as ends that candidates are kept for.
@@ -185,7 +203,9 @@ class LocalModel final : public Generator::Impl {
   Conversation conversation_;
   std::unique_ptr<const models::CausalLm> model_;
   Work work_;
-  mutable std::optional<BatchLoop> loop_;  // has a thread that uses what stands above
+  mutable std::once_flag vocabulary_once_;
+  mutable std::shared_ptr<const TokenVocabulary> vocabulary_;  // once a schema came
+  mutable std::optional<BatchLoop> loop_;                      // has a thread that uses what stands above
 };
 
 }  // namespace

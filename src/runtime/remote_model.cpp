@@ -2,6 +2,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/json.h"
 #include "remote/openai.h"
 #include "runtime/generator_impl.h"
 
@@ -65,6 +66,16 @@ class RemoteModel final : public Generator::Impl {
     if (o.ignore_eos) unsupported("ends at its eos");
   }
 
+  // Servers that do not know response_format ignore it.
+  void check_json(const remote::Choice& choice) const {
+    boost::system::error_code error;
+    base::json::parse(choice.text, error);
+    if (!error || choice.finish_reason == "length") return;
+    throw Error(ErrorCode::kFormat, client_.endpoint().url +
+                                        ": the server did not keep to the schema: its answer is no JSON; "
+                                        "does it know response_format?");
+  }
+
   template <class Send>
   GenerateResult run(const GenerateOptions& options, const Send& send) const {
     check_options(options);
@@ -82,6 +93,7 @@ class RemoteModel final : public Generator::Impl {
                                   .logit_bias = options.logit_bias,
                                   .seed = options.seed,
                                   .stop = options.stop,
+                                  .json_schema = options.json_schema,
                                   .n = options.num_return_sequences,
                                   .cancel = options.cancel};
     parameters.on_text = [&](std::string_view text) {
@@ -90,6 +102,7 @@ class RemoteModel final : public Generator::Impl {
     };
     GenerateResult result;
     for (remote::Choice& choice : send(parameters)) {
+      if (!options.json_schema.empty()) check_json(choice);
       result.sequences.push_back(
           {.text = std::move(choice.text), .ids = {}, .logprobs = {}, .finish_reason = choice.finish_reason});
     }

@@ -55,6 +55,25 @@ TEST(Chat, GoesOnWithAConversation) {
       answer_to("llama-gqa", "Be brief. USER: Hi ASSISTANT: Hello!</s>USER: Where is Lund? ASSISTANT:"));
 }
 
+TEST(Chat, AnswersInJson) {
+  const std::vector<std::string> args = {
+      "chat",
+      "-m",
+      decoder("llama-gqa"),
+      "--chat-template",
+      "vicuna",
+      "--json-schema",
+      R"({"properties": {"city": {"enum": ["Lund"]}}, "required": ["city"]})"};
+  const Outcome outcome = run({.args = args, .input = "Where?"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(json::parse(outcome.out).at("city"), "Lund");
+  std::vector<std::string> few = args;
+  few.insert(few.end(), {"-n", "2"});
+  const Outcome unfinished = run({.args = few, .input = "Where?"});
+  EXPECT_EQ(unfinished.exit_code, 1);
+  EXPECT_THAT(unfinished.err, HasSubstr("--max-new-tokens 2 is too few"));
+}
+
 TEST(Chat, OnATerminal) {
   if (!terminals_exist()) GTEST_SKIP() << "this system gives no terminals";
   const TemporaryFolder folder;
@@ -126,6 +145,16 @@ TEST(Chat, WithAModelOnAServer) {
   EXPECT_EQ(outcome.out, "In Sweden.\n");
   EXPECT_EQ(key, "Bearer k1");
   EXPECT_EQ(json::parse(body).at("messages").at(0).at("content"), "Where is Lund?");
+  EXPECT_FALSE(json::parse(body).as_object().contains("response_format"));
+
+  // Its schema may have what a model here would refuse; that the server kept to it is looked at.
+  const Outcome no_json =
+      run({.args = {"chat", "-m", name, "--json-schema", R"({"pattern": "x"})"}, .input = "Where is Lund?"});
+  EXPECT_EQ(no_json.exit_code, 1);
+  EXPECT_THAT(no_json.err, HasSubstr("the server did not keep to the schema"));
+  const json::value format = json::parse(body).at("response_format");
+  EXPECT_EQ(format.at("type"), "json_schema");
+  EXPECT_EQ(format.at("json_schema").at("schema"), json::parse(R"({"pattern": "x"})"));
 
   const Outcome refused = run({.args = {"generate", "-m", name, "-p", "x", "--top-k", "3"}});
   EXPECT_EQ(refused.exit_code, 1);
@@ -152,6 +181,7 @@ TEST(Chat, WhatIsWrongIsSaidInOneLine) {
               "e.jinja"},
         Fault{{"-m", model, "--load", folder.file("c.json", "[{\"role\":1}]")}, "key role"},
         Fault{{"-m", model, "--num-beams", "2"}, "a conversation has one answer"},
+        Fault{{"-m", model, "--json-schema", "-"}, "standard input is read for something else"},
         Fault{{"-m", "openai://x"}, "openai://HOST:PORT/MODEL"},
         Fault{{"-m", model, "--chat-template", "vicuna"}, "standard input is empty", "\n"}}) {
     std::vector<std::string> args = fault.args;

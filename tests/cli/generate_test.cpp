@@ -109,12 +109,49 @@ TEST(Generate, TextForPeopleIsTheTextAndALineBreak) {
   EXPECT_EQ(outcome.err, "");
 }
 
+TEST(Generate, JsonKeepsToASchema) {
+  const std::string model = decoder("llama-gqa"), schema = R"({"properties": {"city": {"enum": ["Lund"]},
+      "year": {"type": ["integer", "null"]}}, "required": ["city", "year"]})";
+  const TemporaryFolder folder;
+  const auto city_of = [](const std::string& text) { return json::parse(text).at("city"); };
+  for (const std::string& given : {folder.file("schema.json", schema), schema}) {
+    const Outcome outcome = generate({"-m", model, "-p", "x", "--json-schema", given});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.err, "");
+    EXPECT_EQ(city_of(outcome.out), "Lund");
+  }
+  const Outcome piped = generate({"-m", model, "-p", "x", "--json-schema", "-", "--num-beams", "2"}, schema);
+  ASSERT_EQ(piped.exit_code, 0) << piped.err;
+  EXPECT_EQ(city_of(piped.out), "Lund");
+  const Outcome lines = generate({"-m", model, "-p", "x", "-p", "y", "--json", "--json-schema", schema});
+  const json::value line = json::parse(lines.out.substr(0, lines.out.find('\n')));
+  EXPECT_EQ(line.at("finish_reason"), "stop");
+  EXPECT_EQ(city_of(std::string(line.at("text").as_string())), "Lund");
+  EXPECT_EQ(std::ranges::count(lines.out, '\n'), 2);
+}
+
+TEST(Generate, UnfinishedJsonIsAnError) {
+  const std::vector<std::string> args = {
+      "-m", decoder("llama-gqa"), "-p", "x", "-n", "3", "--json-schema", "{\"minLength\": 9}"};
+  const Outcome plain = generate(args);
+  EXPECT_EQ(plain.exit_code, 1);
+  EXPECT_THAT(plain.out, HasSubstr("\""));
+  EXPECT_THAT(plain.err, HasSubstr("the text ends before its JSON does: --max-new-tokens 3 is too few"));
+  std::vector<std::string> as_json = args;
+  as_json.emplace_back("--json");
+  const Outcome told = generate(as_json);
+  EXPECT_EQ(told.exit_code, 0) << told.err;
+  EXPECT_EQ(json::parse(told.out).at("finish_reason"), "length");
+}
+
 TEST(Generate, WhatIsWrongIsSaidInOneLine) {
   struct Fault {
     std::vector<std::string> args;
     int exit_code;
-    const char* message;
+    std::string message;
   };
+  const TemporaryFolder folder;
+  const std::string schema = folder.file("s.json", R"({"properties": {"a": {"pattern": "x"}}})");
   const std::string model = decoder("llama-gqa");
   std::string long_prompt;
   for (int i = 0; i < 600; ++i) long_prompt += "word ";
@@ -132,6 +169,16 @@ TEST(Generate, WhatIsWrongIsSaidInOneLine) {
            Fault{{"-m", model, "-p", long_prompt}, 1, "the model's context holds 256"},
            Fault{{"-m", model, "-p", "\xFF"}, 1, "UTF-8"},
            Fault{{"-m", decoder("mpt"), "-p", ""}, 1, "the prompt is empty"},
+           Fault{{"-m", model, "-p", "x", "--json-schema", "/nowhere.json"}, 1, "/nowhere.json"},
+           Fault{{"-m", model, "-p", "x", "--json-schema", ""}, 2, "--json-schema is given an empty text"},
+           Fault{{"-m", model, "-p", "x", "--json-schema", "{\"type\":"}, 1, "--json-schema:1"},
+           Fault{{"-m", model, "-p", "x", "--json-schema", schema},
+                 1,
+                 schema + ": properties: a: keyword pattern"},
+           Fault{{"-m", model, "--json-schema", "-"}, 2, "standard input is read for something else"},
+           Fault{{"-m", model, "-p", "x", "--json-schema", "{}", "--stop", "x"},
+                 1,
+                 "json_schema goes without stop"},
        }) {
     const Outcome outcome = run({.args =
                                      [&] {

@@ -94,6 +94,15 @@ TEST(OpenAi, AChatIsStreamed) {
   EXPECT_EQ(body.at("stop").at(0), "\n");
 }
 
+TEST(OpenAi, ASchemaIsTheResponseFormat) {
+  Server server({{.body = chat_event("{}", "stop") + event("[DONE]")}});
+  server.client().chat(kMessages, {.json_schema = R"({"type": "object"})"});
+  EXPECT_EQ(json::parse(server.bodies.at(0)).at("response_format"), json::parse(R"({"type": "json_schema",
+                            "json_schema": {"name": "answer", "strict": true, "schema": {"type": "object"}}})"));
+  expect_error([&] { server.client().chat(kMessages, {.json_schema = "{"}); }, ErrorCode::kFormat,
+               "json_schema:1");
+}
+
 TEST(OpenAi, ACompletionOfSeveralTexts) {
   Server server({{.body = event(R"({"choices":[{"index":1,"text":"b","finish_reason":null}]})") +
                           event(R"({"choices":[{"index":0,"text":"a","finish_reason":"length"}]})") +

@@ -146,6 +146,24 @@ TEST(BeamSearch, EndsIfNothingIsAllowed) {
   EXPECT_TRUE(search.finish().empty());
 }
 
+// Token 2 is no end, but whoever says is_over knows that nothing comes after it.
+TEST(BeamSearch, EndsWhereItIsOver) {
+  BeamSearch search({.num_beams = 2, .max_new_tokens = 9, .eos_token_ids = {0}, .num_return_sequences = 2});
+  const BeamSearch::IsOver is_over = [](std::span<const std::int32_t> tokens) { return tokens.back() == 2; };
+  int steps = 0;
+  for (; !search.done() && steps < 9; ++steps) {
+    std::vector<float> logits;
+    for (std::size_t i = 0; i < search.live(); ++i) logits.insert(logits.end(), {-9, 1, 1.5F});
+    search.step(logits, nullptr, is_over);
+  }
+  const auto found = search.finish();
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].tokens, std::vector<std::int32_t>{2});
+  EXPECT_EQ(found[1].tokens, (std::vector<std::int32_t>{1, 2}));
+  EXPECT_TRUE(found[0].ended && found[1].ended);
+  EXPECT_EQ(steps, 2);
+}
+
 TEST(BeamSearch, UnfinishedGivesWhatThereIs) {
   BeamSearch search({.num_beams = 2, .max_new_tokens = 9});
   EXPECT_TRUE(search.finish().empty());

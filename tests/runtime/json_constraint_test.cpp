@@ -381,6 +381,32 @@ TEST(JsonConstraint, WorksWithTheSampler) {
   EXPECT_TRUE(SchemaValidator(schema).valid(base::parse_json(out, "output"))) << out;
 }
 
+// Also after so many tokens that what was met has been forgotten, each place in this string being one.
+TEST(JsonConstraint, StartsAgain) {
+  const auto vocabulary = small_vocabulary(0xFF);
+  const json::value schema = parse(R"({"type": "string", "maxLength": 100000})");
+  JsonConstraint constraint(runtime::compile_for(*vocabulary, schema, "schema"), vocabulary, {kEos});
+  const auto id_of = [&](std::string_view bytes) {
+    for (std::size_t id = 0; id < vocabulary->size(); ++id) {
+      if (vocabulary->bytes(static_cast<std::int32_t>(id)) == bytes) return static_cast<std::int32_t>(id);
+    }
+    return std::int32_t{-1};
+  };
+  const std::int32_t quote = id_of("\""), letter = id_of("a");
+  for (const int letters : {3, 6000, 5}) {
+    EXPECT_TRUE(constraint.allows(quote));
+    EXPECT_FALSE(constraint.allows(letter));
+    constraint.accept(quote);
+    for (int i = 0; i < letters; ++i) constraint.accept(letter);
+    EXPECT_FALSE(constraint.is_complete());
+    JsonConstraint copy = constraint;
+    copy.accept(quote);
+    EXPECT_TRUE(copy.must_end());
+    EXPECT_TRUE(constraint.allows(letter));
+    constraint.restart();
+  }
+}
+
 TEST(JsonConstraint, RefusesVocabulariesWithoutCharacters) {
   EXPECT_THROW(
       runtime::compile_for(TokenVocabulary(std::vector<std::string>{"a", "b"}), parse("true"), "schema"),
