@@ -126,6 +126,14 @@ void add_generation_options(CLI::App& command, GenerationArguments& arguments) {
           "from the prompt (default: 0)")
       ->option_text("N");
   command.add_flag("--truncate", o.truncate, "Drop the beginning of a prompt that is too long");
+  command.add_flag("--context-shift", o.context_shift,
+                   "Where the model's context is full, forget the older half and write on");
+  command
+      .add_option("--context-keep", o.context_keep,
+                  "Of what the two drop, keep the first N tokens (default: the system prompt of a chat, "
+                  "else the token that begins a text)")
+      ->option_text("N")
+      ->check(kCount);
   // A raw word: the parser would take "{}" for an empty one.
   command
       .add_option(

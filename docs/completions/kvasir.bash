@@ -4,8 +4,8 @@ _kvasir() {
   local model='--model -m' threads='--threads --isa --precision' help='--help -h --color'
   local decoding='--decode --max-seq-len --doc-stride --max-answer-len --handle-impossible-answer --no-align-to-words
     --n-best-size --null-score-diff-threshold --pad-to-max-length'
-  local generating='--max-new-tokens -n --stop --ignore-eos --json-schema --prompt-lookup-num-tokens --truncate --temperature
-    --top-k --top-p --min-p --seed --num-return-sequences --repetition-penalty --presence-penalty --frequency-penalty
+  local generating='--max-new-tokens -n --stop --ignore-eos --json-schema --prompt-lookup-num-tokens --truncate --context-shift
+    --context-keep --temperature --top-k --top-p --min-p --seed --num-return-sequences --repetition-penalty --presence-penalty --frequency-penalty
     --logit-bias --num-beams --length-penalty --early-stopping --kv-type'
   local words=
 

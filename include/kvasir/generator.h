@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,7 +48,7 @@ struct GeneratorOptions {
 // logit_bias those of OpenAI's API. What the model's generation_config.json says about sampling does not
 // count; its eos_token_id does.
 struct GenerateOptions {
-  // Tokens to write at most, >= 1. Fewer if the model's context ends.
+  // Tokens to write at most, >= 1. Fewer if the model's context ends (but see context_shift).
   std::size_t max_new_tokens = 256;
 
   // 0: the most probable token, always. Else tokens are drawn, after logits were divided by this.
@@ -93,6 +94,13 @@ struct GenerateOptions {
 
   // A prompt that is too long loses its beginning; false: it is an error.
   bool truncate = false;
+  // Where the model's context ends, half of what was read and written is forgotten, the oldest first, and
+  // writing goes on as after a prompt of what is left; so it is with a prompt that is too long. False: texts
+  // end with finish_reason "length".
+  bool context_shift = false;
+  // So many of the first tokens are never dropped by either; at most half of the context. Unset: of a chat
+  // what precedes its first message (the system prompt), else the bos.
+  std::optional<std::size_t> context_keep = {};
   // The prompt gets the special tokens of the tokenizer (the bos of Llama). False: for prompts that contain
   // them.
   bool add_special_tokens = true;

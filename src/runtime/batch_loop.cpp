@@ -26,6 +26,7 @@ constexpr std::size_t kTokensThatAreSeen = 64;
 struct Branch {
   KvCache::Sequence kv;
   std::vector<std::int32_t> ids;     // the prompt and what was written
+  std::size_t prompt;                // of the ids, those that came at once
   std::vector<std::int32_t> drafts;  // guesses of what comes next
   std::vector<std::size_t> rows;     // of the outputs of this step, once all of it has run
 
@@ -104,6 +105,7 @@ struct BatchLoop::Impl {
   void run_step();
   void advance_all();
   void advance(Running& owner);
+  void go_on(Branch& branch, Request::Next next);
   void stop_all(std::exception_ptr error);
 };
 
@@ -118,8 +120,9 @@ bool BatchLoop::Impl::take_waiting() {
   while (!waiting.empty() && branches < options.max_branches) {
     Running fresh{.request = std::move(waiting.front()), .branches = {}};
     waiting.pop_front();
-    Branch branch;
-    branch.ids.assign(fresh.request->prompt().begin(), fresh.request->prompt().end());
+    const std::span<const std::int32_t> prompt = fresh.request->prompt();
+    Branch branch{
+        .kv = {}, .ids = {prompt.begin(), prompt.end()}, .prompt = prompt.size(), .drafts = {}, .rows = {}};
     fresh.branches.push_back(std::move(branch));
     running.push_back(std::move(fresh));
     ++branches;
@@ -172,8 +175,7 @@ std::size_t BatchLoop::Impl::plan_piece(Running& owner, std::size_t branch, std:
   if (b.ids.size() > model.sharable_positions()) b.kv.keep_private();
   if (depends_on_length()) {
     // As it was at first, also when it is read again: the prompt as a whole, then token by token.
-    const std::size_t prompt = owner.request->prompt().size();
-    most = b.kv.length() < prompt ? std::min(most, prompt - b.kv.length()) : 1;
+    most = b.kv.length() < b.prompt ? std::min(most, b.prompt - b.kv.length()) : 1;
   }
   if (owner.request->sees_all()) most = std::min(most, kTokensThatAreSeen);
   const std::size_t tokens = std::min(most, b.pending());
@@ -225,7 +227,7 @@ void BatchLoop::Impl::add_to_step(const Piece& piece) {
   step.sequences.push_back({.tokens = piece.tokens,
                             .past = past,
                             .pages = b.kv.pages(),
-                            .rotary_length = std::max(piece.owner->request->prompt().size(), end)});
+                            .rotary_length = std::max(b.prompt, end)});
 }
 
 void BatchLoop::Impl::run_step() {
@@ -264,23 +266,34 @@ void BatchLoop::Impl::advance(Running& owner) {
   std::vector<Branch> branches;
   for (Request::Next& n : next) {
     Branch& parent = owner.branches[n.parent];
-    Branch child;
-    if (--children[n.parent] == 0) {
+    const bool is_last = --children[n.parent] == 0;
+    Branch child{.kv = {}, .ids = {}, .prompt = parent.prompt, .drafts = {}, .rows = {}};
+    if (is_last) {
       child.kv = std::move(parent.kv);
       child.ids = std::move(parent.ids);
     } else {
       child.ids = parent.ids;
       // Without memory for a copy it reads what it begins with again, later.
-      if (!cache.fork(parent.kv, child.kv)) child.kv.clear();
+      if (n.drop == 0 && !cache.fork(parent.kv, child.kv)) child.kv.clear();
     }
-    child.ids.insert(child.ids.end(), n.tokens.begin(), n.tokens.end());
-    if (!depends_on_length()) child.drafts = std::move(n.drafts);
-    if (n.tokens.size() > 1 && child.kv.length() > 0) {  // the drafts that were right are there already
-      cache.commit(child.kv, std::span(child.ids).first(child.ids.size() - 1));
-    }
+    go_on(child, std::move(n));
     branches.push_back(std::move(child));
   }
   owner.branches = std::move(branches);
+}
+
+// The tokens join what the branch was.
+void BatchLoop::Impl::go_on(Branch& branch, Request::Next next) {
+  branch.ids.insert(branch.ids.end(), next.tokens.begin(), next.tokens.end());
+  if (!depends_on_length()) branch.drafts = std::move(next.drafts);
+  if (next.drop > 0) {
+    const auto first = branch.ids.begin() + static_cast<std::ptrdiff_t>(next.keep);
+    branch.ids.erase(first, first + static_cast<std::ptrdiff_t>(next.drop));
+    branch.prompt = branch.ids.size();
+    branch.kv.clear();
+  } else if (next.tokens.size() > 1 && branch.kv.length() > 0) {  // drafts that were right are there already
+    cache.commit(branch.kv, std::span(branch.ids).first(branch.ids.size() - 1));
+  }
 }
 
 void BatchLoop::Impl::advance_all() {

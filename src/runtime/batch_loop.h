@@ -43,6 +43,9 @@ class Request {
   struct Next {
     std::size_t parent;
     std::vector<std::int32_t> tokens, drafts = {};
+    // Of its ids, these included, `drop` behind the first `keep` are forgotten. What is left, at least one,
+    // is read again as if it were a prompt.
+    std::size_t keep = 0, drop = 0;
   };
   // One Rows per branch. Returns the branches from now on; none: the request is done. Must not throw;
   // whatever is wrong with the request itself is its own to keep.

@@ -37,6 +37,9 @@ void check_options(const GenerateOptions& o) {
   if (o.num_beams == 0 || o.num_return_sequences == 0)
     refuse("num_beams and num_return_sequences are at least 1");
   parse_early_stopping(o.early_stopping);
+  if (o.context_keep && !o.context_shift && !o.truncate) {
+    refuse("context_keep goes with context_shift or truncate: nothing else drops tokens");
+  }
   if (!o.json_schema.empty()) {
     if (o.ignore_eos) refuse("json_schema goes without ignore_eos: the text ends where its JSON does");
     if (!o.stop.empty()) refuse("json_schema goes without stop: it would cut the JSON");

@@ -16,6 +16,10 @@ double seconds_between(std::chrono::steady_clock::time_point a, std::chrono::ste
 
 }  // namespace
 
+std::size_t dropped_at(std::size_t length, std::size_t keep) noexcept {
+  return std::max<std::size_t>(1, (length - keep) / 2);
+}
+
 bool GenerationRequest::is_eos(std::int32_t id) const noexcept {
   return std::ranges::find(setting_.eos_ids, id) != setting_.eos_ids.end();
 }
@@ -58,6 +62,13 @@ void GenerationRequest::give(std::string text) {
   changed_.notify_all();
 }
 
+void GenerationRequest::shift(Next& next, std::size_t& length) const {
+  if (!setting_.shift || length < setting_.shift->context) return;
+  next.keep = setting_.shift->keep;
+  next.drop = dropped_at(length, next.keep);
+  length -= next.drop;
+}
+
 GenerateResult GenerationRequest::wait() {
   // Whatever ends this call: the loop does not write for nobody.
   struct Abandon {
@@ -97,7 +108,8 @@ SamplingRequest::SamplingRequest(Setting setting, const SamplingOptions& samplin
     sequences_.push_back({.sampler = Sampler(own, setting_.prompt),
                           .constraint = setting_.constraint,
                           .lookup = PromptLookup({}, setting_.prompt),
-                          .text = empty_text()});
+                          .text = empty_text(),
+                          .length = setting_.prompt.size()});
   }
 }
 
@@ -140,7 +152,10 @@ std::optional<Request::Next> SamplingRequest::write(std::size_t branch, Sequence
     next.tokens.push_back(choice.id);
     if (row < sequence.drafts.size() && sequence.drafts[row] != choice.id) break;
   }
-  const std::size_t left = setting_.max_new_tokens - sequence.result.ids.size();  // at least 1
+  sequence.length += next.tokens.size();
+  shift(next, sequence.length);
+  std::size_t left = setting_.max_new_tokens - sequence.result.ids.size();  // at least 1
+  if (setting_.shift) left = std::min(left, setting_.shift->context - sequence.length);
   sequence.drafts = sequence.lookup.propose(std::min(setting_.options->prompt_lookup_num_tokens, left - 1));
   next.drafts = sequence.drafts;
   return next;
@@ -177,7 +192,7 @@ std::vector<GeneratedSequence> SamplingRequest::take_sequences() {
 }
 
 BeamRequest::BeamRequest(Setting setting, const SamplingOptions& sampling, BeamSearchOptions beams)
-    : GenerationRequest(std::move(setting)), search_(std::move(beams)) {
+    : GenerationRequest(std::move(setting)), search_(std::move(beams)), length_(setting_.prompt.size()) {
   // As the reference: penalties change log-probabilities here, not logits.
   adjust_ = [this, sampling](std::span<const std::int32_t> tokens, std::span<float> logprobs) {
     Sampler sampler(sampling, setting_.prompt);
@@ -204,6 +219,10 @@ std::vector<Request::Next> BeamRequest::go_on(std::span<const Rows> branches) {
   for (const BeamSearch::Continuation& next : search_.step(rows_, adjust_, is_over_)) {
     result.push_back({.parent = next.parent, .tokens = {next.token}});
   }
+  ++length_;
+  std::size_t length = length_;
+  for (Next& next : result) shift(next, length = length_);
+  length_ = length;
   if (!search_.done()) return result;
   if (search_.finish().empty()) {
     throw Error(ErrorCode::kInvalidArgument,

@@ -51,6 +51,9 @@ class StoppedText {
   std::string text_;
 };
 
+// Of a sequence that has filled the context and whose first `keep` ids stay: how many after them go.
+std::size_t dropped_at(std::size_t length, std::size_t keep) noexcept;
+
 // What all ways of generating have in common: the prompt, the end, and handing over to the waiting caller.
 class GenerationRequest : public Request {
  public:
@@ -59,10 +62,15 @@ class GenerationRequest : public Request {
     const GenerateOptions* options;  // outlives the request's run
     const text::Tokenizer* tokenizer;
     std::vector<std::int32_t> eos_ids;  // none with ignore_eos
-    std::size_t max_new_tokens;         // that also fit into the context
+    std::size_t max_new_tokens;         // that also fit into the context, or there is a shift
     std::size_t vocab_size;
     // With json_schema: of a text that has not begun; each sequence has a copy.
     std::optional<JsonConstraint> constraint = {};
+    // With context_shift: what a sequence may have in all, and how much of its beginning stays.
+    struct Shift {
+      std::size_t context, keep;
+    };
+    std::optional<Shift> shift = {};
   };
   explicit GenerationRequest(Setting setting) : setting_(std::move(setting)) {}
 
@@ -83,6 +91,8 @@ class GenerationRequest : public Request {
     return {*setting_.tokenizer, setting_.options->stop, setting_.constraint.has_value()};
   }
   void give(std::string text);  // to on_text
+  // Of a sequence that has come to such a length, with its prompt: shortens it where the context ends.
+  void shift(Next& next, std::size_t& length) const;
 
   Setting setting_;
 
@@ -112,6 +122,7 @@ class SamplingRequest final : public GenerationRequest {
     std::optional<JsonConstraint> constraint;
     PromptLookup lookup;
     StoppedText text;
+    std::size_t length;  // with the prompt, without what was dropped
     std::vector<std::int32_t> drafts = {};
     GeneratedSequence result = {};
   };
@@ -137,6 +148,7 @@ class BeamRequest final : public GenerationRequest {
   BeamSearch::Adjust adjust_;
   BeamSearch::IsOver is_over_;
   std::vector<float> rows_;  // of the beams, side by side
+  std::size_t length_;       // of each, as above
 };
 
 // Logits of all positions.

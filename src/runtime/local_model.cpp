@@ -102,7 +102,11 @@ class LocalModel final : public Generator::Impl {
       own.stop.insert(own.stop.end(), conversation_.stop().begin(), conversation_.stop().end());
     std::vector<std::int32_t> ends = language_.eos_ids;
     ends.insert(ends.end(), conversation_.eos_ids().begin(), conversation_.eos_ids().end());
-    return run(chat_ids(chat_prompt(messages)), own, std::move(ends));
+    std::vector<std::int32_t> ids = chat_ids(chat_prompt(messages));
+    if ((own.context_shift || own.truncate) && !own.context_keep) {
+      own.context_keep = std::min(length_before_messages(messages, ids), loop_->max_tokens() / 2);
+    }
+    return run(std::move(ids), own, std::move(ends));
   }
 
   bool can_chat() const noexcept override { return conversation_.has_template(); }
@@ -143,6 +147,46 @@ class LocalModel final : public Generator::Impl {
     return language_.tokenizer.encode(prompt, {.add_special_tokens = adds_bos && !has_bos}).ids;
   }
 
+  // Of the ids of a conversation, those of its system prompt and what else precedes the first message: what
+  // stays the same when that says something else.
+  std::size_t length_before_messages(const std::vector<ChatMessage>& messages,
+                                     const std::vector<std::int32_t>& ids) const {
+    const auto first =
+        std::ranges::find_if(messages, [](const ChatMessage& each) { return each.role != "system"; });
+    if (first == messages.end()) return 0;
+    std::vector<ChatMessage> others(messages.begin(), first + 1);
+    others.back().content = first->content.starts_with('!') ? "?" : "!";
+    const std::vector<std::int32_t> other_ids = chat_ids(chat_prompt(others));
+    return static_cast<std::size_t>(std::ranges::mismatch(ids, other_ids).in1 - ids.begin());
+  }
+
+  // The tokens that are never dropped.
+  std::size_t kept_of(const std::vector<std::int32_t>& prompt, const GenerateOptions& options) const {
+    const std::size_t most = loop_->max_tokens() / 2;
+    if (!options.context_keep) {
+      const auto bos = language_.tokenizer.token_id(language_.bos_token);
+      return bos && prompt.front() == *bos ? std::min<std::size_t>(1, most) : 0;
+    }
+    if (*options.context_keep > most) {
+      throw Error(ErrorCode::kInvalidArgument, "context_keep is " + std::to_string(*options.context_keep) +
+                                                   ", and of the model's context of " +
+                                                   std::to_string(loop_->max_tokens()) +
+                                                   " tokens at most half can be kept");
+    }
+    return *options.context_keep;
+  }
+
+  // A prompt that is too long without what the options let it lose.
+  void shorten(std::vector<std::int32_t>& prompt, const GenerateOptions& options, std::size_t keep) const {
+    const std::size_t context = loop_->max_tokens();
+    std::size_t room = context - std::min(options.max_new_tokens, context / 2);
+    if (options.context_shift)
+      room = prompt.size() < context ? prompt.size() : context - dropped_at(context, keep);
+    if (prompt.size() <= room) return;
+    const auto first = prompt.begin() + static_cast<std::ptrdiff_t>(keep);
+    prompt.erase(first, first + static_cast<std::ptrdiff_t>(prompt.size() - room));
+  }
+
   std::optional<JsonConstraint> constraint_of(const GenerateOptions& options,
                                               const std::vector<std::int32_t>& ends) const {
     if (options.json_schema.empty()) return std::nullopt;
@@ -159,23 +203,26 @@ class LocalModel final : public Generator::Impl {
     const SamplingOptions sampling = sampling_options(options);
     check(sampling);
     const std::size_t context = loop_->max_tokens();
-    if (options.truncate && prompt.size() + options.max_new_tokens > context) {
-      const std::size_t room = context - std::min(options.max_new_tokens, context / 2);
-      if (prompt.size() > room)
-        prompt.erase(prompt.begin(), prompt.end() - static_cast<std::ptrdiff_t>(room));
+    std::optional<GenerationRequest::Setting::Shift> shift;
+    if ((options.truncate || options.context_shift) && !prompt.empty()) {
+      const std::size_t keep = kept_of(prompt, options);
+      shorten(prompt, options, keep);
+      if (options.context_shift) shift = {.context = context, .keep = keep};
     }
     GenerateOptions own = options;
     own.prompt_lookup_num_tokens = std::min(own.prompt_lookup_num_tokens, kMostDrafts);
     if (own.ignore_eos) ends.clear();
     std::optional<JsonConstraint> constraint = constraint_of(own, ends);
     const std::size_t room = context > prompt.size() ? context - prompt.size() : 0;
-    GenerationRequest::Setting setting{.prompt = std::move(prompt),
-                                       .options = &own,
-                                       .tokenizer = &language_.tokenizer,
-                                       .eos_ids = std::move(ends),
-                                       .max_new_tokens = std::min(own.max_new_tokens, room),
-                                       .vocab_size = model_->vocab_size(),
-                                       .constraint = std::move(constraint)};
+    GenerationRequest::Setting setting{
+        .prompt = std::move(prompt),
+        .options = &own,
+        .tokenizer = &language_.tokenizer,
+        .eos_ids = std::move(ends),
+        .max_new_tokens = shift ? own.max_new_tokens : std::min(own.max_new_tokens, room),
+        .vocab_size = model_->vocab_size(),
+        .constraint = std::move(constraint),
+        .shift = shift};
     std::shared_ptr<GenerationRequest> request;
     if (own.num_beams > 1) {
       // Ids beyond the vocabulary end nothing, and would count as ends that candidates are kept for.

@@ -63,6 +63,7 @@ class RemoteModel final : public Generator::Impl {
     if (o.top_k > 0) unsupported("has no top_k; use top_p");
     if (o.min_p > 0) unsupported("has no min_p; use top_p");
     if (o.repetition_penalty != 1) unsupported("has no repetition_penalty; use frequency_penalty");
+    if (o.context_shift || o.truncate) unsupported("drops nothing of a prompt or text that is too long");
     if (o.ignore_eos) unsupported("ends at its eos");
   }
 

@@ -144,6 +144,24 @@ TEST(Generate, UnfinishedJsonIsAnError) {
   EXPECT_EQ(json::parse(told.out).at("finish_reason"), "length");
 }
 
+TEST(Generate, GoesBeyondTheContextWhenAsked) {
+  std::string prompt;
+  for (int i = 0; i < 600; ++i) prompt += "word ";
+  const std::string model = decoder("llama-gqa");  // a context of 256
+  const Outcome refused = generate({"-m", model, "-p", prompt});
+  EXPECT_EQ(refused.exit_code, 1);
+  const Outcome cut = generate({"-m", model, "-p", prompt, "--json", "-n", "300", "--truncate"});
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  EXPECT_EQ(json::parse(cut.out).at("prompt_ids").as_array().size(), 128U);
+  EXPECT_EQ(json::parse(cut.out).at("prompt_ids").at(0), 1);
+  EXPECT_EQ(json::parse(cut.out).at("ids").as_array().size(), 128U);
+  const Outcome shifted = generate({"-m", model, "-p", prompt, "--json", "-n", "300", "--ignore-eos",
+                                    "--context-shift", "--context-keep", "16"});
+  ASSERT_EQ(shifted.exit_code, 0) << shifted.err;
+  EXPECT_EQ(json::parse(shifted.out).at("prompt_ids").as_array().size(), 136U);
+  EXPECT_EQ(json::parse(shifted.out).at("ids").as_array().size(), 300U);
+}
+
 TEST(Generate, WhatIsWrongIsSaidInOneLine) {
   struct Fault {
     std::vector<std::string> args;
@@ -169,6 +187,7 @@ TEST(Generate, WhatIsWrongIsSaidInOneLine) {
            Fault{{"-m", model, "-p", long_prompt}, 1, "the model's context holds 256"},
            Fault{{"-m", model, "-p", "\xFF"}, 1, "UTF-8"},
            Fault{{"-m", decoder("mpt"), "-p", ""}, 1, "the prompt is empty"},
+           Fault{{"-m", model, "-p", "x", "--context-keep", "3"}, 1, "context_keep goes with context_shift"},
            Fault{{"-m", model, "-p", "x", "--json-schema", "/nowhere.json"}, 1, "/nowhere.json"},
            Fault{{"-m", model, "-p", "x", "--json-schema", ""}, 2, "--json-schema is given an empty text"},
            Fault{{"-m", model, "-p", "x", "--json-schema", "{\"type\":"}, 1, "--json-schema:1"},
