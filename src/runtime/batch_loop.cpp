@@ -40,6 +40,7 @@ struct Running {
   std::shared_ptr<Request> request;
   std::vector<Branch> branches;
   bool begun = false;  // request->begin() was called
+  bool grew = false;   // in this step, a branch got keys and values that it did not have
 
   // Whether all branches have the logits that they need to go on.
   bool is_complete() const noexcept {
@@ -103,6 +104,7 @@ struct BatchLoop::Impl {
   bool make_room(Running& owner, std::size_t branch, std::size_t tokens);
   void add_to_step(const Piece& piece);
   void run_step();
+  void stop_what_cannot_fit();
   void advance_all();
   void advance(Running& owner);
   void go_on(Branch& branch, Request::Next next);
@@ -187,6 +189,7 @@ std::size_t BatchLoop::Impl::plan_piece(Running& owner, std::size_t branch, std:
 void BatchLoop::Impl::plan() {
   step.clear();
   for (Running& r : running) {
+    r.grew = false;
     for (Branch& b : r.branches) b.rows.clear();
   }
   const auto is_writing = [](const Branch& b) {
@@ -249,7 +252,9 @@ void BatchLoop::Impl::run_step() {
     // The last token runs together with its drafts, which do not count before they are accepted, and with the
     // last tokens of the request's other branches: if those are not there yet, it runs again.
     const std::size_t most = piece.owner->is_complete() ? b.ids.size() : b.ids.size() - 1;
-    cache.commit(b.kv, std::span(b.ids).first(std::min(b.kv.length() + piece.tokens, most)));
+    const std::size_t there = std::min(b.kv.length() + piece.tokens, most);
+    piece.owner->grew |= there > b.kv.length();
+    cache.commit(b.kv, std::span(b.ids).first(there));
   }
 }
 
@@ -296,6 +301,18 @@ void BatchLoop::Impl::go_on(Branch& branch, Request::Next next) {
   }
 }
 
+// The oldest has all memory at its disposal: if it gets no further, its branches do not fit side by side.
+void BatchLoop::Impl::stop_what_cannot_fit() {
+  const Running& oldest = running.front();
+  if (oldest.grew || oldest.is_complete()) return;
+  oldest.request->stop(std::make_exception_ptr(Error(
+      ErrorCode::kResourceExhausted, "the memory for keys and values holds " +
+                                         std::to_string(cache.max_tokens()) + " tokens, too few for the " +
+                                         std::to_string(oldest.branches.size()) +
+                                         " sequences of this request; ask for fewer or shorter ones")));
+  running.pop_front();
+}
+
 void BatchLoop::Impl::advance_all() {
   for (Running& r : running) {
     if (r.is_complete()) advance(r);
@@ -315,6 +332,7 @@ void BatchLoop::Impl::loop() {
     try {
       plan();
       run_step();
+      stop_what_cannot_fit();
       advance_all();
     } catch (...) {  // no memory: whoever runs cannot go on
       stop_all(std::current_exception());

@@ -311,6 +311,28 @@ TEST(Generator, APromptThatIsTooLongIsRefusedOrTruncated) {
   EXPECT_EQ(result.sequences[0].ids.size(), 10U);
 }
 
+// A sequence fits, but not as many as there are beams, or draws.
+TEST(Generator, TooLittleMemoryForAllSequencesIsAnError) {
+  base::ThreadPool pool(1);
+  const auto model = models::load_causal_lm(
+      tests::decoder_folder(kModel), {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool});
+  const Generator generator =
+      load(kModel, {.kv_bytes = 6 * model->kv_shape(kernels::KvType::kF32).page_bytes()});
+  const DecoderPrompt prompt = first_prompt();
+  for (const GenerateOptions& options :
+       {GenerateOptions{.max_new_tokens = 50, .ignore_eos = true, .num_beams = 4},
+        {.max_new_tokens = 50, .temperature = 1, .ignore_eos = true, .num_return_sequences = 4}}) {
+    try {
+      generator.generate(prompt.input_ids, options);
+      ADD_FAILURE() << "there was memory";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kResourceExhausted) << error.what();
+    }
+  }
+  EXPECT_EQ(generator.generate(prompt.input_ids, {.max_new_tokens = 24}).sequences.at(0).ids,
+            prompt.greedy_ids);
+}
+
 // The context ends before max_new_tokens.
 TEST(Generator, EndsWithTheContext) {
   const Generator generator = load(kModel);
