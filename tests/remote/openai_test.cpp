@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "hub_server.h"
 #include "kvasir/error.h"
+#include "remote/answer.h"
 #include "remote/event_stream.h"
 
 namespace kvasir::remote {
@@ -172,6 +173,28 @@ TEST(OpenAi, SaysWhatIsWrong) {
             .chat(kMessages, {});
       },
       ErrorCode::kIo, "is the server running there?");
+}
+
+// A server that does not heed max_tokens would fill the memory.
+TEST(OpenAi, AnAnswerThatDoesNotEndIsAnError) {
+  std::string body;
+  for (int i = 0; i < 30; ++i) body += chat_event(std::string(100, 'x'));
+  Server server(std::vector<tests::HubReply>{{.body = body + chat_event("", "stop") + event("[DONE]")}});
+  expect_error([&] { server.client().chat(kMessages, {.max_tokens = 2}); }, ErrorCode::kFormat,
+               "the answer is longer than 2 tokens can be");
+  EXPECT_EQ(server.client().chat(kMessages, {.max_tokens = 3}).at(0).text.size(), 3000U);
+}
+
+// "error":null stands in each event of some servers, and a page of another encoding is not shown as it is.
+TEST(OpenAi, OddAnswersAreUnderstood) {
+  Server server({{.body = event(R"({"error":null,"choices":[{"text":"yes","finish_reason":"stop"}]})")},
+                 {.status = 404, .body = "nicht gefunden: \xFC\x1B[2J"}});
+  EXPECT_EQ(server.client().complete("x", {}).at(0).text, "yes");
+  expect_error([&] { server.client().complete("x", {}); }, ErrorCode::kIo, "answered 404: nicht gefunden: ");
+  std::string body(299, 'x');
+  body += "\u00e9 and more";
+  EXPECT_EQ(server_message(body), std::string(299, 'x'));
+  EXPECT_EQ(server_message("{\"error\":\"a\\u001b[2Jb\\nc\"}"), "a [2Jb c");
 }
 
 // Half an answer is an error, and is not asked for again: its beginning was shown.
