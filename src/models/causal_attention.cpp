@@ -68,6 +68,7 @@ void read_scaling(const base::JsonObject& json, Rotary& rotary) {
   const ConfigReader reader(json);
   RotaryScaling& scaling = rotary.scaling;
   scaling.kind = scaling_kind(json);
+  if (scaling.kind != RotaryScaling::Kind::kNone && !json.has("factor")) json.fail("key factor is missing");
   reader.optional("factor", scaling.factor);
   if (scaling.kind != RotaryScaling::Kind::kLlama3) return;
   reader.optional("low_freq_factor", scaling.low_freq_factor);

@@ -27,6 +27,8 @@ struct Setting {
   enum class Kind { kSize, kSizeIfThere, kNumber, kNumberIfThere } kind = Kind::kSize;
   double fallback = 0;          // where config.json does not say; 0: it must
   const char* other = nullptr;  // name of the key in old files
+  std::int64_t min = 1;         // of sizes
+  std::size_t max = kMaxWidth;
 };
 constexpr auto kSize = Setting::Kind::kSize, kSizeIfThere = Setting::Kind::kSizeIfThere,
                kNumber = Setting::Kind::kNumber, kNumberIfThere = Setting::Kind::kNumberIfThere;
@@ -34,7 +36,7 @@ constexpr auto kSize = Setting::Kind::kSize, kSizeIfThere = Setting::Kind::kSize
 constexpr Setting kLlama[] = {
     {"embedding_length", "hidden_size"},
     {"feed_forward_length", "intermediate_size"},
-    {"block_count", "num_hidden_layers"},
+    {"block_count", "num_hidden_layers", kSize, 0, nullptr, 1, kMaxLayers},
     {"attention.head_count", "num_attention_heads"},
     {"attention.head_count_kv", "num_key_value_heads", kSizeIfThere},
     {"attention.key_length", "head_dim", kSizeIfThere},
@@ -45,7 +47,7 @@ constexpr Setting kLlama[] = {
 constexpr Setting kFalcon[] = {
     {"embedding_length", "hidden_size"},
     {"feed_forward_length", "ffn_hidden_size", kSizeIfThere},
-    {"block_count", "num_hidden_layers", kSize, 0, "n_layer"},
+    {"block_count", "num_hidden_layers", kSize, 0, "n_layer", 1, kMaxLayers},
     {"attention.head_count", "num_attention_heads", kSize, 0, "n_head"},
     {"attention.head_count_kv", "num_kv_heads", kSizeIfThere},
     {"context_length", "max_position_embeddings", kSize, 2048},
@@ -54,22 +56,22 @@ constexpr Setting kFalcon[] = {
 };
 constexpr Setting kBloom[] = {
     {"embedding_length", "hidden_size", kSize, 0, "n_embed"},
-    {"block_count", "n_layer", kSize, 0, "num_hidden_layers"},
+    {"block_count", "n_layer", kSize, 0, "num_hidden_layers", 1, kMaxLayers},
     {"attention.head_count", "n_head", kSize, 0, "num_attention_heads"},
     {"context_length", "seq_length", kSize, 2048},
     {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber, 1e-5},
 };
 constexpr Setting kMpt[] = {
     {"embedding_length", "d_model"},
-    {"block_count", "n_layers"},
+    {"block_count", "n_layers", kSize, 0, nullptr, 1, kMaxLayers},
     {"attention.head_count", "n_heads"},
     {"context_length", "max_seq_len", kSize, 2048},
     {"attention.layer_norm_epsilon", "layer_norm_epsilon", kNumber, 1e-5},
 };
 constexpr Setting kTokens[] = {
-    {"bos_token_id", "bos_token_id", kSizeIfThere},
-    {"eos_token_id", "eos_token_id", kSizeIfThere},
-    {"padding_token_id", "pad_token_id", kSizeIfThere},
+    {"bos_token_id", "bos_token_id", kSizeIfThere, 0, nullptr, 0, kMaxVocabulary},
+    {"eos_token_id", "eos_token_id", kSizeIfThere, 0, nullptr, 0, kMaxVocabulary},
+    {"padding_token_id", "pad_token_id", kSizeIfThere, 0, nullptr, 0, kMaxVocabulary},
 };
 
 // Llama 3.1's scaling of rotary positions: angles of long waves are divided by a factor, which grows from one
@@ -134,7 +136,8 @@ class Converter {
         if (!std::isfinite(number)) metadata_.fail(name, "is no finite number");
         config_[setting.huggingface] = number;
       } else {
-        config_[setting.huggingface] = metadata_.integer(name, 0, kMaxVocabulary);
+        config_[setting.huggingface] =
+            metadata_.integer(name, setting.min, static_cast<std::int64_t>(setting.max));
       }
     }
   }

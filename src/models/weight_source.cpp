@@ -100,7 +100,8 @@ void WeightSource::open_folder(const std::filesystem::path& folder) {
 
 void WeightSource::open_gguf(const base::JsonObject& config) {
   origin_ = gguf_->origin();
-  const GgufLayout layout = gguf_layout(config);
+  layout_ = std::make_shared<const GgufLayout>(gguf_layout(config));
+  const GgufLayout& layout = *layout_;
   for (const auto& [name, tensor] : gguf_->tensors()) {
     if (name == "rope_freqs.weight") continue;  // a setting, which config_from_gguf has read
     const std::string translated = huggingface_name(layout, name).value_or(name);
@@ -143,6 +144,10 @@ const StoredTensor* WeightSource::find(const std::string& name) {
   if (found == tensors_.end()) return nullptr;
   used_.insert(name);
   return &found->second;
+}
+
+std::string WeightSource::name_in_file(const std::string& canonical) const {
+  return layout_ == nullptr ? canonical : gguf_name(*layout_, canonical).value_or(canonical);
 }
 
 void WeightSource::warn_about_unused() const {

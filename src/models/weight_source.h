@@ -34,6 +34,7 @@ struct StoredTensor {
 };
 
 struct LoadContext;
+struct GgufLayout;
 
 class WeightSource {
  public:
@@ -48,7 +49,11 @@ class WeightSource {
   // Of a tensor that is known to be of no use: no warning.
   void leave_out(const std::string& name) { used_.insert(name); }
   const std::string& prefix() const noexcept { return prefix_; }
-  const std::string& origin() const noexcept { return origin_; }  // for errors
+  // For errors: the files, what says which sizes tensors should have, and how a tensor that is missing is
+  // called there.
+  const std::string& origin() const noexcept { return origin_; }
+  const char* config_name() const noexcept { return gguf_ == nullptr ? "config.json" : "the metadata"; }
+  std::string name_in_file(const std::string& canonical) const;
   // Logs one warning that names the tensors that nobody asked for.
   void warn_about_unused() const;
 
@@ -60,6 +65,7 @@ class WeightSource {
 
   std::unique_ptr<const formats::Checkpoint> checkpoint_;  // one of the two
   std::shared_ptr<const formats::GgufFile> gguf_;
+  std::shared_ptr<const GgufLayout> layout_;  // of the latter
   std::string prefix_, origin_;
   std::vector<tensor::Buffer<std::byte>> copies_;
   std::map<std::string, StoredTensor> tensors_;

@@ -66,8 +66,8 @@ void WeightChecker::check(const std::string& name, Dims dims) {
     return;
   }
   throw Error(ErrorCode::kFormat, where + " has shape " + tensor::shape_text(stored->view.shape) + ", but " +
-                                      keys_of(dims) + " of config.json ask for " + shape_of(dims) +
-                                      "; the two files do not belong together");
+                                      keys_of(dims) + " of " + source_.config_name() + " ask for " +
+                                      shape_of(dims) + "; the two do not belong together");
 }
 
 void WeightChecker::check_scales(const StoredTensor& weight, const std::string& name, const Dim& rows) {
@@ -88,14 +88,16 @@ void WeightChecker::finish() const {
   const bool only_head = std::ranges::all_of(missing_, [](const std::string& name) {
     return name.starts_with("qa_outputs.") || name.starts_with("head.") || name.starts_with("classifier.");
   });
-  std::string message = source_.origin() + ": tensor " + missing_.front() + " is missing";
+  std::string message =
+      source_.origin() + ": tensor " + source_.name_in_file(missing_.front()) + " is missing";
   if (only_head) {
     message +=
         ": this is a pre-trained encoder without a question-answering head; fine-tune it, or choose a model "
         "that was (often named …-squad)";
   } else {
     if (missing_.size() > 1) message += ", and " + std::to_string(missing_.size() - 1) + " more";
-    message += "; the weights and config.json do not belong together, or the file is incomplete";
+    message += std::string("; the weights and ") + source_.config_name() +
+               " do not belong together, or the file is incomplete";
   }
   throw Error(ErrorCode::kFormat, message);
 }

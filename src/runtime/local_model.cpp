@@ -73,6 +73,7 @@ class LocalModel final : public Generator::Impl {
                                            .precision = models::parse_precision(options.precision),
                                            .inventory = &inventory});
     work_ = work_of(inventory, model_->vocab_size());
+    check_vocabulary(language_.tokenizer, model_->vocab_size(), path.string());
     loop_.emplace(*model_, kernels_, pool_,
                   BatchLoopOptions{.kv_type = kv_type_of(options.kv_type, inventory),
                                    .cache = {.max_bytes = options.kv_bytes == 0 ? quarter_of_memory()

@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mapped_file.h"
 #include "kvasir/error.h"
 #include "models/causal_lm.h"
 #include "runtime/gguf_tokenizer.h"
+#include "text/added_tokens.h"
 
 namespace kvasir::runtime {
 
@@ -89,6 +91,21 @@ ModelLanguage load_language(const std::filesystem::path& folder) {
   language.bos_token = read_token(json, "bos_token");
   language.eos_token = read_token(json, "eos_token");
   return language;
+}
+
+void check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows, const std::string& origin) {
+  const std::size_t tokens = tokenizer.vocab_size();
+  const std::string sizes = origin + ": the tokenizer has " + std::to_string(tokens) +
+                            " tokens, and the model embeddings of " + std::to_string(rows);
+  for (std::size_t id = rows; id < tokens; ++id) {
+    const auto token = static_cast<std::int32_t>(id);
+    if (tokenizer.token(token).empty() || tokenizer.added_tokens().contains(token)) continue;
+    throw Error(ErrorCode::kFormat, sizes + "; they do not belong together");
+  }
+  // Rows are rounded up: BLOOM has 200 more than tokens, MPT 155.
+  if (rows > 2 * tokens + 1000) {
+    base::log(base::LogLevel::kWarning, sizes + "; do they belong together?");
+  }
 }
 
 Conversation::Conversation(const ModelLanguage& language, const std::filesystem::path& model,

@@ -23,6 +23,11 @@ struct ModelLanguage {
 // text::load_chat_template, and as load_gguf_language (gguf_tokenizer.h).
 ModelLanguage load_language(const std::filesystem::path& folder);
 
+// Whether the tokenizer can be that of a model with so many rows of embeddings. Throws kFormat for one with
+// tokens beyond them, other than added ones, which some publish without rows; warns of one that has so few
+// that most of the model would never be used. (Rows beyond the tokens are common: sizes are rounded up.)
+void check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows, const std::string& origin);
+
 // A conversation's prompt, and what ends an answer beside the eos: of `chat_template` of GeneratorOptions,
 // else of the model, else of a model of such a name that is built in ("vicuna-7b-v1.5").
 class Conversation {

@@ -54,8 +54,8 @@ struct BloomWeights {
 
 template <class Weights, class Visitor>
 void visit(Weights& w, const BloomConfig& c, Visitor&& v) {
-  const Dim hidden{"hidden_size", c.hidden_size}, inner{"hidden_size", 4 * c.hidden_size};
-  const Dim fused{"hidden_size", 3 * c.hidden_size};
+  const Dim hidden{"hidden_size", c.hidden_size}, inner{"4 * hidden_size", 4 * c.hidden_size};
+  const Dim fused{"3 * hidden_size", 3 * c.hidden_size};
   const MatrixShape vocabulary{{"vocab_size", c.vocab_size}, hidden};
   v("word_embeddings", w.word_embeddings, vocabulary);
   v("word_embeddings_layernorm", w.word_embeddings_layernorm, hidden);

@@ -80,7 +80,8 @@ template <class Weights, class Visitor>
 void visit(Weights& w, const FalconConfig& c, Visitor&& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, inner{"ffn_hidden_size", c.ffn_hidden_size};
   const std::size_t head_dim = c.hidden_size / c.num_attention_heads;
-  const Dim fused{"num_kv_heads", (c.num_attention_heads + 2 * c.num_kv_heads) * head_dim};
+  const Dim fused{"(num_attention_heads + 2 * num_kv_heads) * head_dim",
+                  (c.num_attention_heads + 2 * c.num_kv_heads) * head_dim};
   const MatrixShape vocabulary{{"vocab_size", c.vocab_size}, hidden};
   const Bias bias = c.bias ? Bias::kYes : Bias::kNo;
   v("word_embeddings", w.word_embeddings, vocabulary);

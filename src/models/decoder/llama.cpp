@@ -65,8 +65,8 @@ template <class Weights, class Visitor>
 void visit(Weights& w, const LlamaConfig& c, Visitor&& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, vocabulary{"vocab_size", c.vocab_size};
   const Dim inner{"intermediate_size", c.intermediate_size};
-  const Dim queries{"num_attention_heads", c.num_attention_heads * c.head_dim};
-  const Dim keys{"num_key_value_heads", c.num_key_value_heads * c.head_dim};
+  const Dim queries{"num_attention_heads * head_dim", c.num_attention_heads * c.head_dim};
+  const Dim keys{"num_key_value_heads * head_dim", c.num_key_value_heads * c.head_dim};
   const Bias attention = c.attention_bias ? Bias::kYes : Bias::kNo, mlp = c.mlp_bias ? Bias::kYes : Bias::kNo;
   v("embed_tokens", w.embed_tokens, MatrixShape{vocabulary, hidden});
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {

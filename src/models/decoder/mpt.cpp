@@ -97,8 +97,9 @@ struct MptWeights {
 template <class Weights, class Visitor>
 void visit(Weights& w, const MptConfig& c, Visitor&& v) {
   const std::size_t head_dim = c.d_model / c.n_heads, kv_width = c.attn_config.kv_n_heads * head_dim;
-  const Dim width{"d_model", c.d_model}, inner{"expansion_ratio", c.expansion_ratio * c.d_model};
-  const Dim fused{"d_model", c.d_model + 2 * kv_width}, keys{"kv_n_heads", kv_width};
+  const Dim width{"d_model", c.d_model}, inner{"expansion_ratio * d_model", c.expansion_ratio * c.d_model};
+  const Dim fused{"d_model + 2 * kv_n_heads * head_dim", c.d_model + 2 * kv_width},
+      keys{"kv_n_heads * head_dim", kv_width};
   const MatrixShape vocabulary{{"vocab_size", c.vocab_size}, width};
   const Bias bias = c.no_bias ? Bias::kNo : Bias::kYes;
   v("wte", w.wte, vocabulary);
