@@ -86,12 +86,20 @@ void append_json(std::string& out, const GenerateResult& result, bool as_list) {
 void write_text(const Generator& generator, const std::string& prompt, GenerateOptions options, Output& out) {
   const bool to_terminal = ::isatty(STDOUT_FILENO) == 1;
   const bool streams = options.num_beams == 1 && options.num_return_sequences == 1;
+  bool shown = false;
   const auto show = [&](std::string_view text) {
+    shown = shown || !text.empty();
     out.write(to_terminal ? for_terminal(text) : std::string(text));
     out.flush();
   };
   if (streams) options.on_text = show;
-  const GenerateResult result = generator.generate(prompt, options);
+  GenerateResult result;
+  try {
+    result = generator.generate(prompt, options);
+  } catch (const Error&) {
+    if (shown) show("\n");  // what is wrong is said on a line of its own
+    throw;
+  }
   if (!streams) {
     for (std::size_t i = 0; i < result.sequences.size(); ++i) {
       if (i > 0) show("\n---\n");

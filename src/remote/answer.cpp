@@ -1,5 +1,8 @@
 #include "remote/answer.h"
 
+#include <algorithm>
+#include <array>
+
 #include "base/utf8.h"
 #include "kvasir/error.h"
 
@@ -25,6 +28,12 @@ std::string one_line(std::string_view text) {
   return line;
 }
 
+// A stream that was cut off before its first event was whole.
+bool begins_as_events(std::string_view bytes) {
+  return std::ranges::any_of(std::to_array<std::string_view>({":", "data:", "event:", "id:", "retry:"}),
+                             [&](std::string_view field) { return bytes.starts_with(field); });
+}
+
 }  // namespace
 
 std::string server_message(std::string_view body) {
@@ -44,8 +53,23 @@ std::string server_message(std::string_view body) {
 }
 
 bool Answer::push(std::string_view bytes) {
-  if (events_.push(bytes, [&](std::string_view data) { take(data); })) return !done_;
-  fail("an event of the answer is longer than 16 MiB");
+  if (!has_events_) raw_ += bytes;
+  const bool fits = events_.push(bytes, [&](std::string_view data) {
+    has_events_ = true;
+    take(data);
+  });
+  if (has_events_) raw_.clear();
+  if (!fits || raw_.size() > EventStream::kMostBytes) fail("an event of the answer is longer than 16 MiB");
+  return !done_;
+}
+
+void Answer::finish() {
+  if (has_events_ || raw_.empty() || begins_as_events(raw_)) return;
+  boost::system::error_code error;
+  const json::value value = json::parse(raw_, error);
+  if (error || !value.is_object())
+    fail("the answer is neither a stream of events nor JSON: " + one_line(raw_));
+  take(raw_);
 }
 
 bool Answer::is_complete() const noexcept {
@@ -86,10 +110,11 @@ void Answer::take_choice(const json::object& json) {
   }
   if (index >= choices_.size()) return;
   begun_ = true;
-  // Completions have text, chats have delta.content.
+  // Completions have text, chats delta.content, and message.content where they come as one document.
   const json::value* text = json.if_contains("text");
-  if (const json::value* delta = json.if_contains("delta"); delta != nullptr && delta->is_object()) {
-    text = delta->get_object().if_contains("content");
+  for (const char* key : {"delta", "message"}) {
+    const json::value* part = json.if_contains(key);
+    if (part != nullptr && part->is_object()) text = part->get_object().if_contains("content");
   }
   if (text != nullptr && text->is_string()) take_text(index, text->get_string());
   if (const json::value* reason = json.if_contains("finish_reason");

@@ -15,7 +15,8 @@ namespace kvasir::remote {
 // {"detail":…}; else the beginning of the body.
 std::string server_message(std::string_view body);
 
-// The streamed answer to one request.
+// The answer to one request: a stream of events, as was asked for, or one document of a server that does not
+// stream.
 class Answer {
  public:
   // Both must outlive this.
@@ -26,6 +27,8 @@ class Answer {
   // what is no such answer, or longer than max_tokens tokens can be, kIo for an error that the server tells
   // of, and what on_text throws.
   bool push(std::string_view bytes);
+  // Those were all bytes. Throws as push().
+  void finish();
   bool has_begun() const noexcept { return begun_; }
   // Every text has its end.
   bool is_complete() const noexcept;
@@ -40,6 +43,8 @@ class Answer {
   const std::string& url_;
   const Parameters& parameters_;
   EventStream events_;
+  std::string raw_;  // what came, as long as there was no event
+  bool has_events_ = false;
   std::vector<Choice> choices_;
   bool begun_ = false, done_ = false;
 };

@@ -70,10 +70,11 @@ std::vector<Choice> send(const Call& call, const Parameters& parameters, const C
   for (int attempt = 1;; ++attempt) {
     Answer answer(call.url, parameters);
     request.sink = [&](const hub::Response&, std::string_view bytes) { return answer.push(bytes); };
-    std::string reason;
+    std::string reason, hint;
     try {
       const hub::Response response = hub::send(request, transport);
       if (response.status >= 200 && response.status < 300) {
+        answer.finish();
         if (answer.is_complete()) return answer.take_choices();
         reason = "the answer ended in its middle";
       } else {
@@ -84,12 +85,13 @@ std::vector<Choice> send(const Call& call, const Parameters& parameters, const C
     } catch (const hub::ConnectionFailed& failed) {
       if (answer.is_complete()) return answer.take_choices();  // "[DONE]" ended the transfer
       reason = failed.reason;
+      hint = "; is the server running there?";
     }
     // What was shown cannot be taken back.
     if (answer.has_begun()) throw Error(ErrorCode::kIo, call.url + ": the answer was cut off: " + reason);
     if (attempt >= options.tries) {
-      throw Error(ErrorCode::kIo, call.url + ": " + reason + " (tried " + std::to_string(attempt) +
-                                      " times); is the server running there?");
+      throw Error(ErrorCode::kIo,
+                  call.url + ": " + reason + " (tried " + std::to_string(attempt) + " times)" + hint);
     }
     pause(wait, parameters.cancel);
     wait *= 2;

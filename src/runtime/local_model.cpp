@@ -84,8 +84,11 @@ class LocalModel final : public Generator::Impl {
     text::Encoding encoding =
         language_.tokenizer.encode(prompt, {.add_special_tokens = options.add_special_tokens});
     if (encoding.ids.empty()) {
-      throw Error(ErrorCode::kInvalidArgument,
-                  "the prompt is empty, and the model has no token that begins a text");
+      throw Error(
+          ErrorCode::kInvalidArgument,
+          std::string("the prompt is empty, and ") +
+              (options.add_special_tokens ? "the model has no token that begins a text"
+                                          : "it gets no special tokens; there is nothing to begin with"));
     }
     return generate_ids(encoding.ids, options);
   }

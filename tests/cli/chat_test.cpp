@@ -161,6 +161,41 @@ TEST(Chat, WithAModelOnAServer) {
   EXPECT_THAT(refused.err, HasSubstr("has no top_k; use top_p"));
 }
 
+// What a template does for ever, or without bounds, is stopped: at once, and in one line that says where.
+TEST(Chat, TemplatesThatDoNotEndAreStopped) {
+  struct Fault {
+    const char* source;
+    const char* message;
+  };
+  const TemporaryFolder folder;
+  const std::string deep = "{{ " + std::string(5000, '(') + "1" + std::string(5000, ')') + " }}";
+  const std::string model = decoder("llama-gqa");
+  for (const Fault& fault : {
+           Fault{"{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+                 ":1: the template does not come to an end (5000000 steps); it may loop for ever"},
+           Fault{"\n{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
+                 ":2: the template is nested too deep; a macro may call itself for ever"},
+           Fault{"{% set n = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% "
+                 "endfor %}",
+                 ":1: the template makes too much text (over 256 MiB)"},
+           Fault{"{{ 'x' * 10000000000 }}", ":1: the template makes too much text (over 256 MiB)"},
+           Fault{"{% for i in range(100000000) %}{% endfor %}",
+                 ":1: function range: more than 100000 numbers"},
+           Fault{"{% set n = namespace(a=[]) %}{% for i in range(9999) %}{% set n.a = [n.a] %}{% endfor %}{{ "
+                 "n.a }}",
+                 ":1: a list is nested more than 100 levels deep"},
+           Fault{deep.c_str(), ":1: blocks or brackets are nested too deep"},
+           Fault{"{{ raise_exception('roles\nalternate') }}", ":1: the template refuses the messages: roles"},
+       }) {
+    const std::string file = folder.file("t.jinja", fault.source);
+    const Outcome outcome = run({.args = {"chat", "-m", model, "--chat-template", file}, .input = "Hello"});
+    EXPECT_EQ(outcome.exit_code, 1) << fault.source;
+    EXPECT_THAT(outcome.err, testing::StartsWith("kvasir: " + file + fault.message));
+    EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+    EXPECT_EQ(outcome.out, "");
+  }
+}
+
 TEST(Chat, WhatIsWrongIsSaidInOneLine) {
   struct Fault {
     std::vector<std::string> args;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/safetensors.h"
+#include "hub_server.h"
 #include "json_helpers.h"
 #include "process.h"
 
@@ -160,6 +161,42 @@ TEST(Generate, GoesBeyondTheContextWhenAsked) {
   ASSERT_EQ(shifted.exit_code, 0) << shifted.err;
   EXPECT_EQ(json::parse(shifted.out).at("prompt_ids").as_array().size(), 136U);
   EXPECT_EQ(json::parse(shifted.out).at("ids").as_array().size(), 300U);
+}
+
+TEST(Generate, WhatServersDoWrongIsSaidInOneLine) {
+  const std::string half = "data: {\"choices\":[{\"text\":\"Half\"}]}\n\n";
+  struct Fault {
+    HubReply reply;
+    const char* message;
+    const char* out = "";
+  };
+  for (const Fault& fault :
+       {Fault{{.status = 404, .body = "{\"detail\":\"no such\\nmodel\"}"},
+              "the server answered 404: no such model"},
+        Fault{{.body = "<html>\nhi</html>"},
+              "the answer is neither a stream of events nor JSON: <html> hi</html>"},
+        Fault{
+            {.body = half + "data: {oops\n\n"}, "an event of the answer is no JSON object: {oops", "Half\n"},
+        Fault{{.body = half}, "the answer was cut off: the answer ended in its middle", "Half\n"}}) {
+    HubServer server;
+    server.change = [&](const HubRequest&, HubReply& reply) { reply = fault.reply; };
+    const std::string name = "openai" + server.endpoint().substr(4) + "/small";
+    const Outcome outcome = generate({"-m", name, "-p", "x"});
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_EQ(outcome.err, "kvasir: " + server.endpoint() + "/v1/completions: " + fault.message + "\n");
+    EXPECT_EQ(outcome.out, fault.out);
+  }
+}
+
+// Where nothing was said, a model that has a token for the beginning of a text begins with it.
+TEST(Generate, AnEmptyPromptIsTheBeginningOfAText) {
+  const Outcome outcome = generate({"-m", decoder("llama-gqa"), "-p", "", "-n", "4", "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(json::parse(outcome.out).at("prompt_ids"), json::parse("[1]"));
+  EXPECT_EQ(json::parse(outcome.out).at("ids").as_array().size(), 4U);
+  const Outcome bare = generate({"-m", decoder("llama-gqa"), "-p", "", "--no-special-tokens"});
+  EXPECT_EQ(bare.exit_code, 1);
+  EXPECT_THAT(bare.err, HasSubstr("the prompt is empty"));
 }
 
 TEST(Generate, WhatIsWrongIsSaidInOneLine) {

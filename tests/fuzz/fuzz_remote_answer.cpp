@@ -30,6 +30,7 @@ Outcome answer_to(std::string_view bytes, std::size_t step) {
     for (std::size_t at = 0; at < bytes.size(); at += step) {
       if (!answer.push(bytes.substr(at, step))) break;
     }
+    answer.finish();
   } catch (const Error& error) {
     outcome.error = error.what();
   }

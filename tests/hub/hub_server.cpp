@@ -109,6 +109,7 @@ struct HubServer::Impl {
     text += "\r\n";
     if (request.method != "HEAD") text += reply.body.substr(0, reply.cut_after);
     asio::write(socket, asio::buffer(text));
+    std::this_thread::sleep_for(std::chrono::duration<double>(reply.stall));
     boost::system::error_code ignored;
     socket.shutdown(tcp::socket::shutdown_both, ignored);
   }

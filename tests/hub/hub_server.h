@@ -36,6 +36,7 @@ struct HubReply {
   std::string body = {};
   std::size_t cut_after = static_cast<std::size_t>(-1);  // bytes of the body; then the connection closes
   double delay = 0;                                      // seconds before the answer
+  double stall = 0;                                      // seconds between those bytes and that
 };
 
 class HubServer {

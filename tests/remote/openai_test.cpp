@@ -120,7 +120,8 @@ TEST(OpenAi, TriesAgainWhileNothingHasCome) {
   const tests::HubReply good{.body = chat_event("yes", "stop") + event("[DONE]")};
   for (const tests::HubReply& bad :
        {tests::HubReply{.status = 503, .body = R"({"error":{"message":"loading"}})"},
-        tests::HubReply{.status = 429}, tests::HubReply{.body = "", .cut_after = 0}}) {
+        tests::HubReply{.status = 500}, tests::HubReply{.status = 429},
+        tests::HubReply{.body = "", .cut_after = 0}, tests::HubReply{.body = ": ping\n\n: ping\n"}}) {
     Server server({bad, bad, good});
     EXPECT_EQ(server.client().chat(kMessages, {}).at(0).text, "yes");
     EXPECT_EQ(server.asked, 3U);
@@ -132,7 +133,7 @@ TEST(OpenAi, SaysWhatIsWrong) {
       [] {
         Server({{.status = 503, .body = R"({"error":{"message":"loading"}})"}}).client().chat(kMessages, {});
       },
-      ErrorCode::kIo, "the server answered 503: loading (tried 3 times)");
+      ErrorCode::kIo, "/v1/chat/completions: the server answered 503: loading (tried 3 times)");
   expect_error(
       [] {
         Server({{.status = 404, .body = R"({"message":"no such model"})"}}).client().chat(kMessages, {});
@@ -147,9 +148,9 @@ TEST(OpenAi, SaysWhatIsWrong) {
       ErrorCode::kIo, "answered 401: bad key");
   expect_error(
       [] {
-        Server(std::vector<tests::HubReply>{{.body = "<html>Welcome</html>"}}).client().chat(kMessages, {});
+        Server(std::vector<tests::HubReply>{{.body = "<html>\nWelcome</html>"}}).client().chat(kMessages, {});
       },
-      ErrorCode::kIo, "ended in its middle");
+      ErrorCode::kFormat, "the answer is neither a stream of events nor JSON: <html> Welcome</html>");
   expect_error(
       [] { Server(std::vector<tests::HubReply>{{.body = event("{broken")}}).client().chat(kMessages, {}); },
       ErrorCode::kFormat, "no JSON object");
@@ -203,6 +204,36 @@ TEST(OpenAi, AnAnswerThatIsCutOffIsAnError) {
   half.cut_after = chat_event("The answer").size() + 10;
   Server server(std::vector<tests::HubReply>{half});
   expect_error([&] { server.client().chat(kMessages, {}); }, ErrorCode::kIo, "the answer was cut off");
+  EXPECT_EQ(server.asked, 1U);
+}
+
+TEST(OpenAi, ADocumentInPlaceOfAStreamIsUnderstood) {
+  Server server({{.body = R"({"choices":[{"index":0,"message":{"role":"assistant","content":"In Sweden."},
+                             "finish_reason":"stop"}],"usage":{"total_tokens":4}})"},
+                 {.body = R"({"choices":[{"text":"a","finish_reason":"length"}]})"},
+                 {.body = R"({"models":[]})"}});
+  std::string shown;
+  const auto chat =
+      server.client().chat(kMessages, {.on_text = [&](std::string_view piece) { shown += piece; }});
+  EXPECT_EQ(chat.at(0).text, "In Sweden.");
+  EXPECT_EQ(shown, "In Sweden.");
+  EXPECT_EQ(server.client().complete("x", {}).at(0).finish_reason, "length");
+  expect_error([&] { server.client().complete("x", {}); }, ErrorCode::kFormat, "has no choices");
+}
+
+// It had begun, so it is not asked again.
+TEST(OpenAi, GivesUpOnAServerThatFallsSilentInTheMiddle) {
+  tests::HubReply half{.body = chat_event("The answer") + chat_event(" is", "stop"), .stall = 4};
+  half.cut_after = chat_event("The answer").size();
+  Server server(std::vector<tests::HubReply>{half});
+  std::string shown;
+  expect_error(
+      [&] {
+        server.client({.patience = 1, .first_wait = 0.01, .tries = 3})
+            .chat(kMessages, {.on_text = [&](std::string_view piece) { shown += piece; }});
+      },
+      ErrorCode::kIo, "the answer was cut off: ");
+  EXPECT_EQ(shown, "The answer");
   EXPECT_EQ(server.asked, 1U);
 }
 
