@@ -300,8 +300,8 @@ TEST_P(BlockTypeTest, PacksInPieces) {
   for (const RowRange range : {RowRange{48, 70}, RowRange{0, 16}, RowRange{16, 48}}) {
     pack_block_rows(shifted.data() + 1 + range.begin * row_bytes, range, pieces);
   }
-  EXPECT_EQ(std::memcmp(pieces.data.data(), problem.packed.data.data(), pieces.data.size()), 0);
-  EXPECT_EQ(std::memcmp(pieces.halves.data(), problem.packed.halves.data(), pieces.halves.size() * 2), 0);
+  EXPECT_TRUE(std::ranges::equal(pieces.data.span(), problem.packed.data.span()));
+  EXPECT_TRUE(std::ranges::equal(pieces.halves.span(), problem.packed.halves.span()));
   // As many bytes as the file's rows, the last panel filled up.
   EXPECT_EQ(pieces.bytes(), pieces.panels() * kPanelColumns * row_bytes);
 }
