@@ -118,7 +118,7 @@ class StoredWeights {
  public:
   StoredWeights(tensor::DType dtype, std::size_t n, std::size_t k)
       : n_(n), k_(k), is_half_(dtype == tensor::DType::kF16) {
-    constexpr std::size_t kStreamed = std::size_t{1} << 30U;  // as measure_bandwidth reads
+    constexpr std::size_t kStreamed = std::size_t{1} << 29U;  // more than caches hold
     constexpr std::size_t kDistinct = 64;                     // rows: what they are does not change the time
     const std::size_t row_bytes = tensor::dtype_bytes(dtype, k);
     std::vector<std::byte> rows(n * row_bytes);

@@ -12,6 +12,9 @@ namespace kvasir::tests {
 namespace {
 
 TEST(Bench, ReportsEverySection) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "packs gigabytes of weights: ten minutes, for kernels that their own tests check";
+#endif
   const Outcome outcome = run({.args = {"bench", "--json", "--threads", "1", "--model", tiny_model()}});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const json::value report = base::parse_json(outcome.out, "output");
