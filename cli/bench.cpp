@@ -26,8 +26,8 @@ machine in that precision, with these threads and this instruction set
 (KVASIR_ISA). That of decoding, which reads each weight once for a few tokens,
 is what these threads read from memory just before. The encoder's share is that
 of the precision it computes in; attention and all that is not a product count
-against it. Of a language model: how fast it reads a prompt and writes, alone and
-for eight at once, and how long the first token takes.
+against it. Of a language model: how fast it reads a prompt and writes, alone
+and for eight at once, and how long the first token takes.
 
 Examples:
   kvasir bench
