@@ -3,9 +3,11 @@
 //
 // A page holds all layers and heads of its tokens, one part [keys][values] after the other. Keys lie as the
 // first product of attention takes them, a panel [head_dim][16 tokens]; values as the second does, panels
-// [16 tokens][16] of 16 columns each, the last one padded with zeros.
+// [16 tokens][16] of 16 columns each, the last one padded with zeros. Behind each of the two, if they are
+// bytes, lie their scales.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -13,21 +15,43 @@ namespace kvasir::kernels {
 
 inline constexpr std::size_t kPageTokens = 16;  // the columns of one panel
 
-// What keys and values are kept as.
-enum class KvType { kF32, kF16 };
+// What keys and values are kept as. kQ8_0: signed bytes q that stand for q · scale, one scale for each 32
+// elements of a token's key or value: 8.5 bits an element, as the type of GGUF (and of llama.cpp's cache) of
+// that name. Scales are bfloat16, which like fp32 has room for what is very small or large.
+// (One scale for all 64 elements of a head, in fp32, takes as much memory and is off by more: SmolLM2-135M,
+// in fp32 otherwise, over 1,000 tokens of English: Kullback-Leibler divergence 6.6e-4 instead of 3.9e-4.)
+enum class KvType { kF32, kF16, kQ8_0 };
+
+inline constexpr std::size_t kKvBlock = 32;  // elements that share a scale
 
 // The part of a page that one head of one layer has.
 struct KvLayout {
   std::size_t head_dim = 0;
   KvType type = KvType::kF32;
 
-  std::size_t element_size() const noexcept { return type == KvType::kF32 ? 4 : 2; }
-  std::size_t key_bytes() const noexcept { return head_dim * kPageTokens * element_size(); }
-  std::size_t value_bytes() const noexcept {
-    return (head_dim + 15) / 16 * 16 * kPageTokens * element_size();
+  std::size_t element_size() const noexcept {
+    return type == KvType::kF32 ? 4 : type == KvType::kF16 ? 2 : 1;
   }
-  std::size_t bytes() const noexcept { return key_bytes() + value_bytes(); }  // a multiple of 32
+  std::size_t scale_bytes() const noexcept {  // [blocks][16 tokens], of the keys or of the values
+    if (type != KvType::kQ8_0) return 0;
+    return (head_dim + kKvBlock - 1) / kKvBlock * kPageTokens * sizeof(std::uint16_t);
+  }
+  // Where in the part the scales and values begin; the keys begin it. All are multiples of 32.
+  std::size_t key_scales() const noexcept { return (head_dim * kPageTokens * element_size() + 31) / 32 * 32; }
+  std::size_t values() const noexcept { return key_scales() + scale_bytes(); }
+  std::size_t value_scales() const noexcept {
+    return values() + (head_dim + 15) / 16 * 16 * kPageTokens * element_size();
+  }
+  std::size_t bytes() const noexcept { return value_scales() + scale_bytes(); }
 };
+
+// The scale of a block whose largest magnitude this is: a hundred-and-twenty-seventh of it, rounded up to
+// bfloat16, so that no quotient lies beyond 127. Of what is not finite, NaN. (Inlined always: see
+// vector/README.md.)
+inline __attribute__((always_inline)) std::uint16_t kv_scale(float largest) noexcept {
+  if (!(largest <= 3.4028234e38F)) return 0x7FC0;
+  return static_cast<std::uint16_t>((std::bit_cast<std::uint32_t>(largest / 127) + 0xFFFFU) >> 16);
+}
 
 // One head's keys and values of a sequence.
 struct KvPages {

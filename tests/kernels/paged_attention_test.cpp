@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +32,9 @@ struct Case {
   std::string name() const {
     return std::to_string(queries) + " queries, " + std::to_string(keys) + " keys, head " +
            std::to_string(dim) + ", group " + std::to_string(group) +
-           (type == KvType::kF16 ? ", half" : ", float");
+           (type == KvType::kF32   ? ", float"
+            : type == KvType::kF16 ? ", half"
+                                   : ", bytes");
   }
 };
 
@@ -63,16 +67,10 @@ struct Problem {
         k({c.keys, c.dim, 9}, 2),
         v({c.keys, c.dim, 9}, 3),
         paged(c) {
-    if (c.type == KvType::kF16) {
-      for (Matrix* m : {&k, &v}) {
-        for (std::size_t i = 0; i < c.keys; ++i) {
-          for (std::size_t d = 0; d < c.dim; ++d) {
-            m->at(i, d) = tensor::half_to_float(tensor::float_to_half(m->at(i, d)));
-          }
-        }
-      }
-    }
     for (std::size_t i = 0; i < c.keys; ++i) paged.store(isa(), i, k.row(i), v.row(i));
+    for (Matrix* m : {&k, &v}) {
+      for (std::size_t i = 0; i < c.keys; ++i) become_what_is_stored(m->row(i));
+    }
   }
 
   AttentionCall call(const KvPages* pages, Matrix& out) const {
@@ -92,6 +90,19 @@ struct Problem {
             .query_offset = shape.keys - shape.queries,
             .causal = true};
   }
+  // A row of keys or values as the cache gives it back.
+  void become_what_is_stored(float* row) const {
+    for (std::size_t d = 0; d < shape.dim && shape.type == KvType::kF16; ++d) {
+      row[d] = tensor::half_to_float(tensor::float_to_half(row[d]));
+    }
+    for (std::size_t d = 0; d < shape.dim && shape.type == KvType::kQ8_0; d += kKvBlock) {
+      const std::span<float> block(row + d, std::min(kKvBlock, shape.dim - d));
+      float largest = 0;
+      for (const float x : block) largest = std::max(largest, std::abs(x));
+      const float scale = tensor::bfloat16_to_float(kv_scale(largest));
+      for (float& x : block) x = std::nearbyint(x / scale) * scale;
+    }
+  }
   Matrix blank() const { return Matrix({shape.queries, shape.group * shape.dim, 5}); }
 
   Case shape;
@@ -108,8 +119,8 @@ void attend(const Kernels& kernels, const AttentionCall& call) {
 const std::vector<Case>& cases() {
   static const std::vector<Case> kCases = [] {
     std::vector<Case> all;
-    for (const KvType type : {KvType::kF32, KvType::kF16}) {
-      for (const std::size_t dim : {2, 10, 16, 20, 64, 80, 128}) {
+    for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+      for (const std::size_t dim : {2, 5, 10, 16, 20, 64, 80, 128}) {
         for (const std::size_t keys : {1, 15, 16, 17, 40, 513, 1100}) {
           for (const std::size_t group : {1, 3, 8})
             all.push_back({std::min<std::size_t>(keys, 19), keys, dim, group, type});
@@ -148,6 +159,71 @@ TEST(PagedAttention, EqualsTheScalarTwin) {
   }
 }
 
+// What is stored, to the last bit: also beside a number so large or so small that little is left of others.
+TEST(PagedAttention, StoresWhatTheScalarTwinStores) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
+    for (const std::size_t dim : {1, 2, 5, 10, 16, 20, 31, 33, 64, 80, 128}) {
+      for (const float size : {1e-42F, 1e-30F, 1.0F, 3e3F, 1e35F}) {
+        const Case c{1, 40, dim, 1, type};
+        Matrix k({c.keys, dim, 9}, 2, size), v({c.keys, dim, 9}, 3, size);
+        for (std::size_t d = 0; d < dim; ++d) v.at(7, d) = 0;
+        k.at(8, 0) = 100 * size;
+        Paged paged(c), twin(c);
+        for (std::size_t i = 0; i < c.keys; ++i) {
+          paged.store(isa(), i, k.row(i), v.row(i));
+          twin.store(kernels_for(base::Isa::kScalar), i, k.row(i), v.row(i));
+        }
+        ASSERT_TRUE(std::ranges::equal(paged.memory.span(), twin.memory.span()))
+            << c.name() << " size " << size;
+      }
+    }
+  }
+}
+
+// A number that came to be no number, or infinite, is not hidden by its scale.
+TEST(PagedAttention, ShowsWhatIsNotFinite) {
+  for (const float wrong :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const Kernels* kernels : {&isa(), &kernels_for(base::Isa::kScalar)}) {
+      Problem problem({1, 20, 40, 1, KvType::kQ8_0});
+      problem.v.at(18, 35) = wrong;
+      problem.paged.store(*kernels, 18, problem.k.row(18), problem.v.row(18));
+      const KvPages pages = problem.paged.view();
+      Matrix out = problem.blank();
+      attend(*kernels, problem.call(&pages, out));
+      EXPECT_TRUE(std::isfinite(out.at(0, 31)));
+      EXPECT_TRUE(std::isnan(out.at(0, 35)));
+    }
+  }
+}
+
+// How far bytes are from the numbers that they stand for: half a step of a 127th of the largest of 32, and
+// what comes of it.
+TEST(PagedAttention, BytesAreNearWhatTheyStandFor) {
+  double squares = 0, errors = 0;
+  for (const std::size_t dim : {64, 80, 128}) {
+    const Case c{19, 300, dim, 4, KvType::kQ8_0};
+    const Problem problem(c);
+    const Matrix k({c.keys, c.dim, 9}, 2), v({c.keys, c.dim, 9}, 3);  // before they were stored
+    const KvPages pages = problem.paged.view();
+    Matrix out = problem.blank(), exact = problem.blank();
+    attend(isa(), problem.call(&pages, out));
+    AttentionCall call = problem.call(nullptr, exact);
+    call.k = k.data();
+    call.v = v.data();
+    attend(isa(), call);
+    for (std::size_t i = 0; i < c.queries; ++i) {
+      for (std::size_t d = 0; d < c.group * c.dim; ++d) {
+        const auto error = static_cast<double>(out.at(i, d) - exact.at(i, d));
+        errors += error * error;
+        squares += static_cast<double>(exact.at(i, d)) * static_cast<double>(exact.at(i, d));
+      }
+    }
+  }
+  EXPECT_GT(errors, 0);
+  EXPECT_LT(std::sqrt(errors / squares), 0.01);
+}
+
 // Grouped heads are the heads one by one.
 TEST(PagedAttention, AGroupIsItsHeads) {
   const Problem problem({9, 100, 24, 4});
@@ -174,7 +250,7 @@ TEST(PagedAttention, AGroupIsItsHeads) {
 // What a token computes is the same in a prompt and alone, with the cache ending at it: decoding with a cache
 // gives the logits of a whole pass.
 TEST(PagedAttention, WhatComesLaterDoesNotCount) {
-  for (const KvType type : {KvType::kF32, KvType::kF16}) {
+  for (const KvType type : {KvType::kF32, KvType::kF16, KvType::kQ8_0}) {
     for (const std::size_t keys : {40, 530, 1100}) {
       const Problem problem({40, keys, 32, 2, type});
       const KvPages pages = problem.paged.view();

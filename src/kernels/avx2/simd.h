@@ -101,6 +101,10 @@ struct Avx2 {
   static Vec load_half(const void* p) noexcept {
     return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
   }
+  // 8 signed bytes.
+  static Vec load_signed_bytes(const void* p) noexcept {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))));
+  }
   // 8 bfloat16s.
   static Vec load_bfloat16(const void* p) noexcept {
     const __m128i bits = _mm_loadu_si128(static_cast<const __m128i*>(p));

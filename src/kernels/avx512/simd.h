@@ -81,6 +81,10 @@ struct Avx512 {
   static Vec load_half(const void* p) noexcept {
     return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)));
   }
+  // 16 signed bytes.
+  static Vec load_signed_bytes(const void* p) noexcept {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))));
+  }
   // 16 bfloat16s.
   static Vec load_bfloat16(const void* p) noexcept {
     const __m256i bits = _mm256_loadu_si256(static_cast<const __m256i*>(p));

@@ -1,10 +1,10 @@
 // Attention of one head, for the instruction set S.
 //
-// Keys are taken in blocks. For each: K and V are packed into panels once; then, for each tile of query rows,
-// scores = q Kᵀ, their exponentials, and their product with V. From the second block on a row keeps a running
-// maximum and sum, and what it has so far is scaled down when the maximum rises (Milakov & Gimelshein 2018,
-// Dao et al. 2022). What happens to a row depends on its own numbers only, not on its tile. Keys outside a
-// row's window have weight 0.
+// Keys are taken in blocks. For each: K and V are packed into panels once (in pages they lie so already);
+// then, for each tile of query rows, scores = q Kᵀ, their exponentials, and their product with V. From the
+// second block on a row keeps a running maximum and sum, and what it has so far is scaled down when the
+// maximum rises (Milakov & Gimelshein 2018, Dao et al. 2022). What happens to a row depends on its own
+// numbers only, not on its tile. Keys outside a row's window have weight 0.
 #pragma once
 
 #include <cassert>
@@ -12,7 +12,7 @@
 
 #include "kernels/kernels.h"
 #include "kernels/vector/elementwise.h"
-#include "kernels/vector/kv_page.h"
+#include "kernels/vector/kv_products.h"
 #include "kernels/vector/lanes.h"
 #include "kernels/vector/pack.h"
 #include "kernels/vector/tile.h"
@@ -134,26 +134,6 @@ struct Attention {
     }
   }
 
-  // The same from pages, whose panels only have to be floats and lie together.
-  static void take_pages(const AttentionCall& call, const Layout& layout, std::size_t first, std::size_t keys,
-                         float* scratch) noexcept {
-    const KvPages& kv = *call.pages;
-    const KvLayout part{.head_dim = call.head_dim, .type = kv.type};
-    const std::size_t value_panel = kPageTokens * kPanelColumns;
-    for (std::size_t j = 0; j < keys; j += kPageTokens) {
-      const std::byte* page = kv.pages[(first + j) / kPageTokens] + kv.offset;
-      read_kv<S>(page, kv.type, call.head_dim * kPageTokens,
-                 scratch + layout.k + j / kPageTokens * panel_size(call.head_dim));
-      const std::size_t tokens = keys - j < kPageTokens ? keys - j : kPageTokens;
-      page += part.key_bytes();
-      for (std::size_t d = 0; d < layout.head_dim; d += kPanelColumns) {
-        const std::size_t panel = d / kPanelColumns;
-        read_kv<S>(page + panel * value_panel * part.element_size(), kv.type, tokens * kPanelColumns,
-                   scratch + layout.v + panel * panel_size(keys) + j * kPanelColumns);
-      }
-    }
-  }
-
   // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
   // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
   static constexpr float kLog2E = 1.44269504F;
@@ -222,7 +202,7 @@ struct Attention {
   // Scores of one row become weights, in powers of two; the running maximum and sum follow. Returns the
   // factor by which what the row has so far is to be scaled down.
   static float weigh(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
-                     float* scores, float* scratch) noexcept {
+                     std::size_t keys, float* scores, float* scratch) noexcept {
     float& max = scratch[layout.maxima + row];
     float& sum = scratch[layout.sums + row];
     const Range range = seen(call, block, row);
@@ -232,7 +212,7 @@ struct Attention {
                      [&](std::size_t j, auto m) { Operands::put(weights + begin + j, S::zero(), m); });
     };
     if (range.begin >= range.end) {
-      clear(0, block.keys);
+      clear(0, keys);
       if (block.first > 0) return 1;
       max = -3e38F;  // below any score, and finite: the difference of two is no NaN
       sum = 0;
@@ -256,47 +236,91 @@ struct Attention {
     const float block_sum = powers(x, count, new_max, weights + range.begin);
     // Only now: the weights of these keys lie where scores of others were.
     clear(0, range.begin);
-    clear(range.end, block.keys);
+    clear(range.end, keys);
     sum = block.first > 0 ? sum * decay + block_sum : block_sum;
     max = new_max;
     return decay;
   }
 
-  // Query rows [row, row + rows), rows <= kRows, against one packed block.
-  static void attend(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
-                     std::size_t rows, float* scratch) noexcept {
-    float* scores = scratch + layout.scores;
-    float* products = scratch + layout.products;
-    auto* q = reinterpret_cast<Row*>(scratch + layout.q);
-    load_queries(call, layout, row, rows, q);
-    multiply_panels({.a = q,
+  // A tile of query rows against a block, of whose keys none of them sees more than the first so many.
+  struct Rows {
+    std::size_t first, count, keys;
+  };
+
+  static KvProduct paged(const AttentionCall& call, const Block& block, const Rows& rows) noexcept {
+    const std::size_t page = block.first / kPageTokens;
+    return {.pages = call.pages->pages + page,
+            .pages_left = (call.keys + kPageTokens - 1) / kPageTokens - page,
+            .offset = call.pages->offset,
+            .layout = {.head_dim = call.head_dim, .type = call.pages->type},
+            .tokens = rows.keys};
+  }
+
+  // scores = q Kᵀ
+  static void multiply_keys(const AttentionCall& call, const Layout& layout, const Block& block,
+                            const Rows& rows, float* scratch) noexcept {
+    if constexpr (Operands::kReadsPages) {
+      if (call.pages != nullptr) {
+        KvProduct product = paged(call, block, rows);
+        product.a = scratch + layout.q;
+        product.lda = layout.head_dim;
+        product.out = scratch + layout.scores;
+        product.out_stride = layout.score_stride;
+        return paged_keys<S>(product, rows.count);
+      }
+    }
+    multiply_panels({.a = reinterpret_cast<const Row*>(scratch + layout.q),
                      .b = reinterpret_cast<const Column*>(scratch + layout.k),
                      .next = nullptr,
-                     .out = scores,
+                     .out = scratch + layout.scores,
                      .lda = layout.head_dim * kRowsPerFloat,
                      .panel_stride = panel_size(call.head_dim),
                      .steps = steps(call.head_dim),
                      .out_stride = layout.score_stride},
-                    rows, round_up(block.keys) / kPanelColumns);
-    float decay[kRows];
-    for (std::size_t r = 0; r < rows; ++r) {
-      float* of_row = scores + r * layout.score_stride;
-      decay[r] = weigh(call, layout, block, row + r, of_row, scratch);
-      Operands::pad(reinterpret_cast<Row*>(of_row), block.keys);
+                    rows.count, round_up(rows.keys) / kPanelColumns);
+  }
+
+  // products = weights V
+  static void multiply_values(const AttentionCall& call, const Layout& layout, const Block& block,
+                              const Rows& rows, float* scratch) noexcept {
+    if constexpr (Operands::kReadsPages) {
+      if (call.pages != nullptr) {
+        KvProduct product = paged(call, block, rows);
+        product.a = scratch + layout.scores;
+        product.lda = layout.score_stride;
+        product.out = scratch + layout.products;
+        product.out_stride = layout.head_dim;
+        return paged_values<S>(product, rows.count);
+      }
     }
-    multiply_panels({.a = reinterpret_cast<const Row*>(scores),
+    multiply_panels({.a = reinterpret_cast<const Row*>(scratch + layout.scores),
                      .b = reinterpret_cast<const Column*>(scratch + layout.v),
                      .next = nullptr,
-                     .out = products,
+                     .out = scratch + layout.products,
                      .lda = layout.score_stride * kRowsPerFloat,
                      .panel_stride = panel_size(block.keys),
-                     .steps = steps(block.keys),
+                     .steps = steps(rows.keys),
                      .out_stride = layout.head_dim},
-                    rows, layout.head_dim / kPanelColumns);
-    for (std::size_t r = 0; r < rows; ++r) {
+                    rows.count, layout.head_dim / kPanelColumns);
+  }
+
+  // Query rows [row, row + count), count <= kRows, against one block.
+  static void attend(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
+                     std::size_t count, float* scratch) noexcept {
+    const Rows rows{.first = row, .count = count, .keys = seen(call, block, row + count - 1).end};
+    load_queries(call, layout, row, count, reinterpret_cast<Row*>(scratch + layout.q));
+    multiply_keys(call, layout, block, rows, scratch);
+    float decay[kRows];
+    for (std::size_t r = 0; r < count; ++r) {
+      float* scores = scratch + layout.scores + r * layout.score_stride;
+      decay[r] = weigh(call, layout, block, row + r, rows.keys, scores, scratch);
+      Operands::pad(reinterpret_cast<Row*>(scores), rows.keys);
+    }
+    multiply_values(call, layout, block, rows, scratch);
+    for (std::size_t r = 0; r < count; ++r) {
       float* running = scratch + layout.outputs + (row + r) * layout.head_dim;
       blend({.before = block.first > 0 ? running : nullptr,
-             .now = products + r * layout.head_dim,
+             .now = scratch + layout.products + r * layout.head_dim,
              .decay = decay[r],
              .scale = block.last ? 1 / scratch[layout.sums + row + r] : 1},
             call.head_dim, block.last ? call.out_row(row + r) : running);
@@ -305,7 +329,7 @@ struct Attention {
 
   static void run(const AttentionCall& call, float* scratch) noexcept {
     assert(call.queries >= 1 && call.keys >= 1 && call.head_dim >= 1);
-    assert(call.pages != nullptr || call.kv_stride >= call.head_dim);
+    assert(call.pages != nullptr ? Operands::kReadsPages : call.kv_stride >= call.head_dim);
     assert(call.q_stride >= call.group * call.head_dim && call.out_stride >= call.group * call.head_dim);
     const std::size_t all = call.rows(), tiles = (all + kRows - 1) / kRows;
     const Layout layout(all, call.keys, call.head_dim);
@@ -313,16 +337,7 @@ struct Attention {
       const std::size_t left = call.keys - first;
       const Block block{
           .first = first, .keys = left < kKeyBlock ? left : kKeyBlock, .last = left <= kKeyBlock};
-      if constexpr (Operands::kReadsPages) {
-        if (call.pages != nullptr) {
-          take_pages(call, layout, block.first, block.keys, scratch);
-        } else {
-          pack_block(call, layout, block.first, block.keys, scratch);
-        }
-      } else {
-        assert(call.pages == nullptr);
-        pack_block(call, layout, block.first, block.keys, scratch);
-      }
+      if (call.pages == nullptr) pack_block(call, layout, block.first, block.keys, scratch);
       for (std::size_t t = 0; t < tiles; ++t) {
         const std::size_t row = all * t / tiles;
         attend(call, layout, block, row, all * (t + 1) / tiles - row, scratch);
