@@ -148,12 +148,12 @@ void add_generation_options(CLI::App& command, GenerationArguments& arguments) {
   add_beam_options(command, arguments);
   add_model_options(command, arguments.model);
   command
-      .add_option(
-          "--kv-type", arguments.kv_type,
-          "What keys and values are kept as: f32, f16, or auto: f16, but f32 for a model in fp32 (default: "
-          "auto)")
+      .add_option("--kv-type", arguments.kv_type,
+                  "What keys and values are kept as: f32; f16; q8_0: bytes, in about half of the memory of "
+                  "f16; auto: "
+                  "f16, but f32 for a model in fp32 (default: auto)")
       ->option_text("NAME")
-      ->check(CLI::IsMember({"auto", "f32", "f16"}))
+      ->check(CLI::IsMember({"auto", "f32", "f16", "q8_0"}))
       ->group("Model");
 }
 

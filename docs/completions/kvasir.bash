@@ -16,7 +16,7 @@ _kvasir() {
     --precision) words='auto fp32 bf16 int8' ;;
     --early-stopping) words='true false never' ;;
     --chat-template) words='llama-2-chat vicuna falcon-instruct mpt-instruct chatml bloomz' ;;
-    --kv-type) words='auto f32 f16' ;;
+    --kv-type) words='auto f32 f16 q8_0' ;;
     --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
     --model | -m)

@@ -32,8 +32,8 @@ struct GeneratorOptions {
   std::string isa = {};
   // What matrix products are computed in: "auto" as the weights are stored; "fp32", "bf16", "int8".
   std::string precision = "auto";
-  // What keys and values are kept as: "f32", "f16"; "auto": f32 for models whose weights are stored so, else
-  // f16.
+  // What keys and values are kept as: "f32"; "f16"; "q8_0": bytes with a scale for each 32, in about half of
+  // the memory of f16; "auto": f32 for models whose weights are stored so, else f16.
   std::string kv_type = "auto";
   // Memory for keys and values, in bytes, taken as it is needed; 0 = a quarter of the machine's.
   std::size_t kv_bytes = 0;

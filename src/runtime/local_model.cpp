@@ -31,8 +31,9 @@ std::size_t quarter_of_memory() noexcept {
 kernels::KvType kv_type_of(const std::string& name, const models::Inventory& inventory) {
   if (name == "f32") return kernels::KvType::kF32;
   if (name == "f16") return kernels::KvType::kF16;
+  if (name == "q8_0") return kernels::KvType::kQ8_0;
   if (name != "auto") {
-    throw Error(ErrorCode::kInvalidArgument, "unknown kv_type \"" + name + "\"; use auto, f32 or f16");
+    throw Error(ErrorCode::kInvalidArgument, "unknown kv_type \"" + name + "\"; use auto, f32, f16 or q8_0");
   }
   for (const models::Inventory::Entry& entry : inventory.entries) {
     if (entry.kind == models::Inventory::Kind::kMatrix && entry.view.dtype == tensor::DType::kF32) {

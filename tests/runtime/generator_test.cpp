@@ -35,6 +35,14 @@ std::filesystem::path with_eos(const tests::TemporaryFolder& folder, const std::
   return copy;
 }
 
+std::size_t page_bytes(const std::string& name, kernels::KvType type) {
+  base::ThreadPool pool(1);
+  return models::load_causal_lm(tests::decoder_folder(name),
+                                {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool})
+      ->kv_shape(type)
+      .page_bytes();
+}
+
 class GeneratorFixtures : public testing::TestWithParam<std::string> {};
 
 TEST_P(GeneratorFixtures, GreedyTexts) {
@@ -115,13 +123,8 @@ TEST_P(GeneratorFixtures, BeamsThatEndEarly) {
 TEST_P(GeneratorFixtures, ManyAtOnce) {
   const std::vector<DecoderPrompt> prompts = tests::load_prompts(GetParam());
   for (const std::size_t pages : {1000U, 20U}) {
-    const models::KvShape kv = [&] {
-      base::ThreadPool pool(1);
-      return models::load_causal_lm(tests::decoder_folder(GetParam()),
-                                    {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool})
-          ->kv_shape(kernels::KvType::kF32);
-    }();
-    const Generator generator = load(GetParam(), {.kv_bytes = pages * kv.page_bytes()});
+    const Generator generator =
+        load(GetParam(), {.kv_bytes = pages * page_bytes(GetParam(), kernels::KvType::kF32)});
     std::vector<std::thread> threads;
     std::vector<std::vector<std::int32_t>> got(2 * prompts.size());
     for (std::size_t i = 0; i < got.size(); ++i) {
@@ -177,6 +180,39 @@ TEST(Generator, TheBeginningOfAPromptIsComputedOnce) {
   const GenerateResult again = generator.generate(prompt.input_ids, {.max_new_tokens = 24});
   EXPECT_EQ(again.cached_tokens, (prompt.input_ids.size() - 1) / 16 * 16);
   EXPECT_EQ(again.sequences[0].ids, prompt.greedy_ids);
+}
+
+// With keys and values as bytes the text is the same alone, in a batch, with guesses, and with a beginning
+// that another request left, or that was computed again because there was hardly any memory.
+TEST(Generator, KeysAndValuesAsBytes) {
+  const std::vector<DecoderPrompt> prompts = tests::load_prompts(kModel);
+  const GenerateOptions options{.max_new_tokens = 24, .ignore_eos = true};
+  std::vector<std::vector<std::int32_t>> expected;
+  for (const DecoderPrompt& prompt : prompts) {
+    const Generator alone = load(kModel, {.threads = 1, .kv_type = "q8_0"});
+    expected.push_back(alone.generate(prompt.input_ids, options).sequences[0].ids);
+    const GenerateResult again = alone.generate(prompt.input_ids, options);
+    EXPECT_EQ(again.cached_tokens, (prompt.input_ids.size() - 1) / 16 * 16);
+    EXPECT_EQ(again.sequences[0].ids, expected.back()) << prompt.id;
+    GenerateOptions guessing = options;
+    guessing.prompt_lookup_num_tokens = 8;
+    EXPECT_EQ(alone.generate(prompt.input_ids, guessing).sequences[0].ids, expected.back()) << prompt.id;
+  }
+  for (const std::size_t pages : {1000U, 20U}) {
+    const std::size_t bytes = pages * page_bytes(kModel, kernels::KvType::kQ8_0);
+    const Generator generator = load(kModel, {.kv_type = "q8_0", .kv_bytes = bytes});
+    std::vector<std::vector<std::int32_t>> got(4 * prompts.size());
+    {
+      std::vector<std::jthread> threads;
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        threads.emplace_back([&, i] {
+          got[i] = generator.generate(prompts[i % prompts.size()].input_ids, options).sequences[0].ids;
+        });
+      }
+    }
+    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], expected[i % prompts.size()]);
+  }
+  EXPECT_THROW(load(kModel, {.kv_type = "q4_0"}), Error);
 }
 
 TEST(Generator, PiecesOfTextMakeTheText) {
