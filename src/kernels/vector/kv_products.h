@@ -88,7 +88,7 @@ struct KvProducts {
     std::size_t step = steps.begin;
     for (; step + kStepsPerLine <= steps.end; step += kStepsPerLine) {
       unroll<P>([&](auto p) { __builtin_prefetch(ahead[p] + step * kStep); });
-      unroll<kStepsPerLine>([&](auto i) __attribute__((always_inline)) { one(step + i); });
+      for (std::size_t i = 0; i < kStepsPerLine; ++i) one(step + i);
     }
     for (; step < steps.end; ++step) one(step);
   }
@@ -173,19 +173,29 @@ struct KvProducts {
     }
     if constexpr (P > 1) tiles<R, P / 2, kKeys>(call, first, count);
   }
+  // Tiles that there are, by their rows: not of every number, because each is three or four functions of each
+  // type. One with more rows than are wanted computes some that nobody reads.
+  static constexpr std::size_t fewer_rows(std::size_t rows) noexcept {
+    return rows > 8 ? 8 : rows > 6 ? 6 : rows > 4 ? 4 : rows - 1;
+  }
+  // Four sums suffice to keep up with memory.
+  static constexpr std::size_t most_panels(std::size_t rows) noexcept {
+    const std::size_t panels = tile_panels<Fp32<S>>(rows);
+    return panels < 4 ? panels : 4;
+  }
   template <std::size_t R, bool kKeys>
   static void multiply_rows(std::size_t rows, const KvProduct& call) noexcept {
     if constexpr (R > 1) {
-      if (rows < R) return multiply_rows<R - 1, kKeys>(rows, call);
+      if (rows <= fewer_rows(R)) return multiply_rows<fewer_rows(R), kKeys>(rows, call);
     }
     const std::size_t count =
         kKeys ? count_pages(call) : (call.layout.head_dim + kPanelColumns - 1) / kPanelColumns;
-    tiles<R, tile_panels<Fp32<S>>(R), kKeys>(call, 0, count);
+    tiles<R, most_panels(R), kKeys>(call, 0, count);
   }
 };
 
-// out[rows, tokens] = a[rows, head_dim] · keysᵀ; rows <= S::kTileRows, as below. Scores of a last page that
-// is not full are whatever lies there.
+// out[rows, tokens] = a[rows, head_dim] · keysᵀ; rows <= S::kTileRows, as below, and so many there are of a
+// and out, whatever lies in those behind. Scores of a last page that is not full are whatever lies there.
 template <class S>
 void paged_keys(const KvProduct& call, std::size_t rows) noexcept {
   switch (call.layout.type) {
