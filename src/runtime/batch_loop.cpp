@@ -155,10 +155,12 @@ void BatchLoop::Impl::drop_cancelled() {
 bool BatchLoop::Impl::make_room(Running& owner, std::size_t branch, std::size_t tokens) {
   Branch& wanted = owner.branches[branch];
   while (!cache.reserve(wanted.kv, tokens)) {
-    auto youngest = std::ranges::find_if(running.rbegin(), running.rend(), [](const Running& r) {
-      return std::ranges::any_of(r.branches, [](const Branch& b) { return !b.kv.pages().empty(); });
+    // None that is older than the owner, which may have no pages itself yet.
+    auto youngest = std::ranges::find_if(running.rbegin(), running.rend(), [&](const Running& r) {
+      return &r == &owner ||
+             std::ranges::any_of(r.branches, [](const Branch& b) { return !b.kv.pages().empty(); });
     });
-    if (youngest == running.rend() || &*youngest == &owner) return false;
+    if (&*youngest == &owner) return false;
     for (Branch& b : youngest->branches) b.kv.clear();
     std::erase_if(step.pieces, [&](const Piece& piece) { return piece.owner == &*youngest; });
   }
