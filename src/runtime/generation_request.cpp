@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kvasir/error.h"
 
@@ -30,6 +31,7 @@ bool GenerationRequest::is_cancelled() const noexcept {
 }
 
 std::vector<Request::Next> GenerationRequest::advance(std::span<const Rows> branches) noexcept {
+  std::exception_ptr error;
   try {
     std::vector<Next> next = go_on(branches);
     if (!has_first_) first_ = std::chrono::steady_clock::now();
@@ -37,20 +39,23 @@ std::vector<Request::Next> GenerationRequest::advance(std::span<const Rows> bran
     if (next.empty()) finish(nullptr);
     return next;
   } catch (...) {
-    finish(std::current_exception());
-    return {};
+    error = std::current_exception();
   }
+  // Only now that the handler has let go of it: an exception belongs to the thread that waits, which reads it
+  // and frees it.
+  finish(std::move(error));
+  return {};
 }
 
 void GenerationRequest::stop(std::exception_ptr error) noexcept {
   finish(error != nullptr
-             ? error
+             ? std::move(error)
              : std::make_exception_ptr(Error(ErrorCode::kCancelled, "generation was cancelled")));
 }
 
 void GenerationRequest::finish(std::exception_ptr error) noexcept {
   const std::lock_guard lock(mutex_);
-  error_ = error;
+  error_ = std::move(error);
   done_ = true;
   changed_.notify_all();
 }
@@ -91,7 +96,7 @@ GenerateResult GenerationRequest::wait() {
     }
     lock.lock();
   }
-  if (error_) std::rethrow_exception(error_);
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   const auto end = std::chrono::steady_clock::now();
   return {.prompt_ids = setting_.prompt,
           .sequences = take_sequences(),
@@ -267,7 +272,7 @@ std::vector<Request::Next> LogitsRequest::advance(std::span<const Rows>) noexcep
 
 void LogitsRequest::stop(std::exception_ptr error) noexcept {
   const std::lock_guard lock(mutex_);
-  if (error_ == nullptr) error_ = error;
+  if (error_ == nullptr) error_ = std::move(error);
   done_ = true;
   changed_.notify_all();
 }
@@ -283,7 +288,7 @@ void LogitsRequest::wait(const Consume& consume) {
   for (std::size_t position = 0; position < ids_.size(); ++position) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return done_ || !rows_.empty(); });
-    if (error_) std::rethrow_exception(error_);
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     if (rows_.empty()) throw Error(ErrorCode::kCancelled, "the model is being closed");
     const std::vector<float> row = std::move(rows_.front());
     rows_.pop_front();
