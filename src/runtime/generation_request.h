@@ -155,8 +155,7 @@ class BeamRequest final : public GenerationRequest {
 class LogitsRequest final : public Request {
  public:
   using Consume = std::function<void(std::size_t position, const std::vector<float>& logits)>;
-  LogitsRequest(std::vector<std::int32_t> ids, std::size_t vocab_size)
-      : ids_(std::move(ids)), vocab_size_(vocab_size) {}
+  explicit LogitsRequest(std::vector<std::int32_t> ids) : ids_(std::move(ids)) {}
 
   // Throws what went wrong, and what consume throws.
   void wait(const Consume& consume);
@@ -174,7 +173,6 @@ class LogitsRequest final : public Request {
   static constexpr std::size_t kMostWaiting = 256;
 
   std::vector<std::int32_t> ids_;
-  std::size_t vocab_size_;
   std::atomic<bool> abandoned_ = false;
   std::mutex mutex_;
   std::condition_variable changed_;

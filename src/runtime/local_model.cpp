@@ -127,7 +127,7 @@ class LocalModel final : public Generator::Impl {
   }
 
   void logits(const std::vector<std::int32_t>& ids, const Consume& consume) const override {
-    const auto request = std::make_shared<LogitsRequest>(ids, model_->vocab_size());
+    const auto request = std::make_shared<LogitsRequest>(ids);
     loop_->submit(request);
     request->wait(consume);
   }
