@@ -142,6 +142,19 @@ struct RotateCall {
   std::size_t heads = 0, head_dim = 0;  // head_dim is even
 };
 
+// Sums of exponentials over as many numbers as a vocabulary has tokens.
+struct SumExpCall {
+  const float* x = nullptr;
+  std::size_t count = 0;
+  float max = 0;  // of x
+  float scale = 1;
+  float* exps = nullptr;  // [count], if not null: exp((x - max) · scale) of each
+
+  // Sums are kept in single precision for so many numbers, each 16th of them by itself, then in double: a
+  // stretch adds 64 numbers to one, which loses at most 2 of 23 bits.
+  static constexpr std::size_t kSums = 16, kStretch = 64 * kSums;
+};
+
 struct Kernels {
   base::Isa isa;
 
@@ -171,6 +184,11 @@ struct Kernels {
   // whichever is larger.
   void (*activate)(Activation activation, float* x, std::size_t count) noexcept;
   void (*softmax)(float* x, std::size_t count) noexcept;  // over one row; -inf gives 0; count >= 1
+  // The largest of count >= 1 numbers, without NaN.
+  float (*maximum)(const float* x, std::size_t count) noexcept;
+  // Σ exp((x - max) · scale), each with a relative error below 2e-7, 0 below -87.3. The same bits on every
+  // set. NaN in x gives NaN.
+  double (*sum_exp)(const SumExpCall& call) noexcept;
   // x := activation(x) · gate, as activate: gated linear units.
   void (*activate_gated)(Activation activation, float* x, const float* gate, std::size_t count) noexcept;
   void (*rotate)(const RotateCall& call) noexcept;

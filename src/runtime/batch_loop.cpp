@@ -106,7 +106,7 @@ struct BatchLoop::Impl {
   void run_step();
   void stop_what_cannot_fit();
   void advance_all();
-  void advance(Running& owner);
+  void branch_out(Running& owner, std::vector<Request::Next> next);
   void go_on(Branch& branch, Request::Next next);
   void stop_all(std::exception_ptr error);
 };
@@ -260,14 +260,8 @@ void BatchLoop::Impl::run_step() {
   }
 }
 
-// The branches of one request go on as it says.
-void BatchLoop::Impl::advance(Running& owner) {
-  std::vector<Request::Rows> rows;
-  for (const Branch& b : owner.branches) {
-    rows.push_back(
-        {.data = step.logits.data() + b.rows.front() * model.vocab_size(), .count = b.rows.size()});
-  }
-  std::vector<Request::Next> next = owner.request->advance(rows);
+// The branches of one request go on as it said.
+void BatchLoop::Impl::branch_out(Running& owner, std::vector<Request::Next> next) {
   std::vector<std::size_t> children(owner.branches.size(), 0);
   for (const Request::Next& n : next) ++children[n.parent];
   std::vector<Branch> branches;
@@ -315,10 +309,26 @@ void BatchLoop::Impl::stop_what_cannot_fit() {
   running.pop_front();
 }
 
+// Choosing tokens means passes over all logits of a request: each is a task of the pool.
 void BatchLoop::Impl::advance_all() {
+  struct Turn {
+    Running* of;
+    std::vector<Request::Rows> rows;
+    std::vector<Request::Next> next = {};
+  };
+  std::vector<Turn> turns;
   for (Running& r : running) {
-    if (r.is_complete()) advance(r);
+    if (!r.is_complete()) continue;
+    turns.push_back({.of = &r, .rows = {}});
+    for (const Branch& b : r.branches) {
+      float* first = step.logits.data() + b.rows.front() * model.vocab_size();
+      turns.back().rows.push_back({.data = first, .count = b.rows.size()});
+    }
   }
+  pool.parallel_for(turns.size(), [&](std::size_t i, int) noexcept {
+    turns[i].next = turns[i].of->request->advance(turns[i].rows);
+  });
+  for (Turn& turn : turns) branch_out(*turn.of, std::move(turn.next));
   std::erase_if(running, [](const Running& r) { return r.branches.empty(); });
 }
 

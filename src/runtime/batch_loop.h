@@ -2,8 +2,7 @@
 // weights are read once for all of them; requests come and go between two steps.
 //
 //   BatchLoop loop(model, {…});
-//   loop.submit(request);        // its advance() is called on the loop's thread, step after step, until it
-//   is done
+//   loop.submit(request);  // its advance() is called step after step, until it is done
 //
 // Fair: in each step everybody who is writing gets a token, and those whose prompts are still being read
 // share the rest. When memory for keys and values runs out the youngest gives its pages back and reads again
@@ -47,7 +46,8 @@ class Request {
     // is read again as if it were a prompt.
     std::size_t keep = 0, drop = 0;
   };
-  // One Rows per branch. Returns the branches from now on; none: the request is done. Must not throw;
+  // One Rows per branch. Returns the branches from now on; none: the request is done. Called on one of the
+  // threads of the pool, while others advance other requests. Must not throw;
   // whatever is wrong with the request itself is its own to keep.
   virtual std::vector<Next> advance(std::span<const Rows> branches) noexcept = 0;
   // Asked before each step. True: the request is dropped, and stop() called.

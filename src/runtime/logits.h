@@ -1,6 +1,6 @@
 // Passes over the logits of one position: as many numbers as the vocabulary has tokens, so each pass counts.
 //
-// All give the same bits on every machine: sums have a fixed order, and exp() is our own.
+// All give the same bits on every machine: sums have a fixed order, and exp() is that of the kernels.
 #pragma once
 
 #include <cstddef>

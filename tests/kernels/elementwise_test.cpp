@@ -118,6 +118,46 @@ TEST(Softmax, MinusInfinityGetsNothing) {
   }
 }
 
+std::vector<float> random_floats(std::size_t count, float scale) {
+  const Matrix random({.rows = 1, .columns = count}, 3, scale);
+  return {random.data(), random.data() + count};
+}
+
+TEST(SumExp, GivesTheSameBitsOnEverySet) {
+  for (const std::size_t count : {1u, 7u, 16u, 17u, 31u, 1024u, 1025u, 5000u}) {
+    std::vector<float> x = random_floats(count, 30);
+    if (count > 1) x[count / 2] = -kInfinity;
+    const float max = isa().maximum(x.data(), count);
+    EXPECT_EQ(max, *std::max_element(x.begin(), x.end()));
+    for (const float scale : {1.0F, 0.7F}) {
+      std::vector<float> exps(count), expected(count);
+      SumExpCall call{.x = x.data(), .count = count, .max = max, .scale = scale, .exps = exps.data()};
+      const double sum = isa().sum_exp(call);
+      call.exps = nullptr;
+      EXPECT_EQ(isa().sum_exp(call), sum);
+      call.exps = expected.data();
+      EXPECT_EQ(kernels_for(base::Isa::kScalar).sum_exp(call), sum) << count;
+      EXPECT_EQ(exps, expected);
+    }
+  }
+}
+
+TEST(SumExp, EqualsDoublePrecision) {
+  const std::vector<float> x = random_floats(3001, 40);
+  const float max = isa().maximum(x.data(), x.size());
+  double expected = 0;
+  for (const float one : x) expected += std::exp(static_cast<double>(one) - static_cast<double>(max));
+  EXPECT_NEAR(isa().sum_exp({.x = x.data(), .count = x.size(), .max = max}), expected, 3e-7 * expected);
+}
+
+TEST(SumExp, NanStays) {
+  for (const std::size_t at : {0u, 20u, 99u}) {
+    std::vector<float> x(100, 1);
+    x[at] = kNan;
+    EXPECT_TRUE(std::isnan(isa().sum_exp({.x = x.data(), .count = x.size(), .max = 1})));
+  }
+}
+
 TEST(Softmax, HugeScoresDoNotOverflow) {
   std::vector<float> x{3e38F, 3e38F, -3e38F};
   isa().softmax(x.data(), x.size());

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cmath>
@@ -39,6 +40,21 @@ float half_to_float(std::uint16_t half) {
   return std::bit_cast<float>(bits | sign);
 }
 
+// The steps of exp<S> in vector/math.h, for the same bits.
+float exp_in_steps(float x) {
+  constexpr float kLow = -87.3F;
+  if (x < kLow) return 0;
+  const float clamped = x > 88 ? 88 : x;
+  const float n = std::nearbyint(clamped * 1.44269504F);
+  float r = std::fma(n, -0.693359375F, clamped);
+  r = std::fma(n, 2.12194440e-4F, r);
+  float q = 0.00138143206F;
+  for (const float c : {0.00836885115F, 0.04166840109F, 0.16666519523F, 0.49999993373F})
+    q = std::fma(q, r, c);
+  const float y = std::fma(r * r, q, r) + 1;
+  return std::isnan(x) ? x : std::ldexp(y, static_cast<int>(n));
+}
+
 }  // namespace
 
 void activate(Activation activation, float* x, std::size_t count) noexcept {
@@ -75,6 +91,32 @@ void softmax(float* x, std::size_t count) noexcept {
   }
   const float scale = 1 / sum;
   for (std::size_t i = 0; i < count; ++i) x[i] *= scale;
+}
+
+float maximum(const float* x, std::size_t count) noexcept {
+  assert(count >= 1);
+  return *std::max_element(x, x + count);
+}
+
+double sum_exp(const SumExpCall& call) noexcept {
+  constexpr std::size_t kSums = SumExpCall::kSums;
+  const auto power = [&](std::size_t i) {
+    const float e = exp_in_steps((call.x[i] - call.max) * call.scale);
+    if (call.exps != nullptr) call.exps[i] = e;
+    return e;
+  };
+  const std::size_t whole = call.count / kSums * kSums;
+  double total = 0;
+  for (std::size_t i = 0; i < whole;) {
+    std::array<float, kSums> sums{};
+    const std::size_t end = std::min(whole, i + SumExpCall::kStretch);
+    for (; i < end; i += kSums) {
+      for (std::size_t j = 0; j < kSums; ++j) sums[j] += power(i + j);
+    }
+    for (const float sum : sums) total += static_cast<double>(sum);
+  }
+  for (std::size_t i = whole; i < call.count; ++i) total += static_cast<double>(power(i));
+  return total;
 }
 
 void layer_norm(const LayerNormCall& call) noexcept {

@@ -20,6 +20,8 @@ void no_norm(const LayerNormCall& call) noexcept;
 void rms_norm(const RmsNormCall& call) noexcept;
 void activate(Activation activation, float* x, std::size_t count) noexcept;
 void softmax(float* x, std::size_t count) noexcept;
+float maximum(const float* x, std::size_t count) noexcept;
+double sum_exp(const SumExpCall& call) noexcept;
 void activate_gated(Activation activation, float* x, const float* gate, std::size_t count) noexcept;
 void rotate(const RotateCall& call) noexcept;
 bool all_finite(const float* x, std::size_t count) noexcept;

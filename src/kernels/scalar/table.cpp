@@ -40,6 +40,8 @@ const IsaKernels& scalar_kernels() noexcept {
                 .rms_norm = scalar::rms_norm,
                 .activate = scalar::activate,
                 .softmax = scalar::softmax,
+                .maximum = scalar::maximum,
+                .sum_exp = scalar::sum_exp,
                 .activate_gated = scalar::activate_gated,
                 .rotate = scalar::rotate,
                 .all_finite = scalar::all_finite,

@@ -95,6 +95,38 @@ struct Elementwise {
                    [&](std::size_t i, auto m) { store<S>(x + i, S::mul(load<S>(x + i, m), scale), m); });
   }
 
+  static double sum_exp(const SumExpCall& call) noexcept {
+    constexpr std::size_t kSums = SumExpCall::kSums, kVectors = kSums / S::kLanes;
+    const Vec max = S::set(call.max), scale = S::set(call.scale);
+    const auto power = [&](Vec x) { return exp<S>(S::mul(S::sub(x, max), scale)); };
+    const std::size_t whole = call.count / kSums * kSums;
+    alignas(64) float lanes[kSums];
+    double total = 0;
+    for (std::size_t i = 0; i < whole;) {
+      Vec sums[kVectors];
+      unroll<kVectors>([&](auto v) { sums[v] = S::zero(); });
+      const std::size_t left = whole - i,
+                        end = i + (left < SumExpCall::kStretch ? left : SumExpCall::kStretch);
+      for (; i < end; i += kSums) {
+        unroll<kVectors>([&](auto v) {
+          const Vec e = power(S::load(call.x + i + v * S::kLanes));
+          if (call.exps != nullptr) S::store(call.exps + i + v * S::kLanes, e);
+          sums[v] = S::add(sums[v], e);
+        });
+      }
+      unroll<kVectors>([&](auto v) { S::store(lanes + v * S::kLanes, sums[v]); });
+      for (const float lane : lanes) total += static_cast<double>(lane);
+    }
+    for_vectors<S>(call.count - whole, [&](std::size_t j, auto m) {
+      store<S>(lanes + j, power(load<S>(call.x + whole + j, m)), m);
+    });
+    for (std::size_t i = whole; i < call.count; ++i) {
+      total += static_cast<double>(lanes[i - whole]);
+      if (call.exps != nullptr) call.exps[i] = lanes[i - whole];
+    }
+    return total;
+  }
+
   static void layer_norm(const LayerNormCall& call) noexcept {
     assert(call.columns >= 1);
     const std::size_t columns = call.columns;

@@ -41,6 +41,8 @@ constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
                     .rms_norm = Elementwise<S>::rms_norm,
                     .activate = Elementwise<S>::activate,
                     .softmax = Elementwise<S>::softmax,
+                    .maximum = Elementwise<S>::maximum,
+                    .sum_exp = Elementwise<S>::sum_exp,
                     .activate_gated = Elementwise<S>::activate_gated,
                     .rotate = Elementwise<S>::rotate,
                     .all_finite = Elementwise<S>::all_finite,
