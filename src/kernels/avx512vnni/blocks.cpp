@@ -54,6 +54,7 @@ struct Bytes : Avx512 {
 template <class B, class Type>
 struct VnniTile {
   static constexpr std::size_t kTileRows = 8;  // 16 sums of two panels
+  static constexpr bool kRowsAreConstant = true;
   // Few rows read panels as fast as the memory can: one after the other, an eighth faster than two at once.
   static constexpr std::size_t panels(std::size_t rows) noexcept { return rows <= 4 ? 1 : 2; }
 
@@ -66,17 +67,18 @@ struct VnniTile {
   static void sum_rows(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
     const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
-    const std::size_t head_stride = call.a.block_stride, blocks = call.b->blocks();
-    Ahead<Type, P> ahead(*call.b);
+    const std::size_t head_stride = call.a.block_stride;
+    const BlockPanels<Type> panels(*call.b);
+    Ahead<Type, P> ahead(panels);
     const std::uint8_t* words[P];
     const std::uint16_t* halves[P];
     unroll<P>([&](auto p) {
-      words[p] = call.b->panel(place.panel + p);
-      halves[p] = call.b->half_panel(place.panel + p);
+      words[p] = panels.panel(place.panel + p);
+      halves[p] = panels.half_panel(place.panel + p);
     });
     unroll<R>(
         [&](auto r) { unroll<P>([&](auto p) { B::store(out + (r * P + p) * kPanelColumns, B::zero()); }); });
-    for (std::size_t block = 0; block < blocks; ++block) {
+    for (std::size_t block = 0; block < panels.blocks; ++block) {
       const BlockHeads<Type, P> block_heads(words, halves);
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
@@ -91,7 +93,7 @@ struct VnniTile {
             unroll<P>([&](auto p) { sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], weights[p], x); });
           });
         });
-        const BlockScales<B, Type, P> scales(type, block_heads, words);
+        const BlockScales<B, Type, P> scales(type, block_heads.of, words);
         unroll<R>(
             [&](auto r) { scales.add(sums[r], heads[r * head_stride], t, out + r * P * kPanelColumns); });
         rows.advance(Type::kGroups * kInt8Group);

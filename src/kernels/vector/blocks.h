@@ -63,17 +63,35 @@ inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_
   return B::words(static_cast<int>(t % 2 == 0 ? kFactor : kFactor << 16));
 }
 
+// The panels of a matrix, as BlockMatrix has them, with the layout as a constant.
+template <class Type>
+struct BlockPanels {
+  static constexpr BlockLayout kLayout = Type::kLayout;
+  const std::uint8_t* words;
+  const std::uint16_t* halves;
+  std::size_t blocks, bytes, half_count;  // of a panel
+
+  explicit BlockPanels(const BlockMatrix& b) noexcept
+      : words(b.data.data()),
+        halves(b.halves.data()),
+        blocks(b.k / kLayout.elements),
+        bytes(blocks * kLayout.words * kWordBytes),
+        half_count(kLayout.has_half ? blocks * kPanelColumns : 0) {}
+  const std::uint8_t* panel(std::size_t p) const noexcept { return words + p * bytes; }
+  const std::uint16_t* half_panel(std::size_t p) const noexcept { return halves + p * half_count; }
+};
+
 // Fetches what a thread that goes through whole panels, P at a time, reads about a microsecond later. Left to
 // the processor's own prefetching, decoding reaches half of the bandwidth, and a quarter with 8 rows.
 template <class Type, std::size_t P>
 class Ahead {
  public:
-  explicit Ahead(const BlockMatrix& b) noexcept
-      : last_(b.blocks() - (b.blocks() < kBlocks ? b.blocks() : kBlocks)),
+  explicit Ahead(const BlockPanels<Type>& b) noexcept
+      : last_(b.blocks - (b.blocks < kBlocks ? b.blocks : kBlocks)),
         bytes_(kBlocks * kBlockBytes),
         halves_(kBlocks * kPanelColumns),
-        bytes_to_next_((P - 1) * b.panel_bytes()),
-        halves_to_next_((P - 1) * b.panel_halves()) {}
+        bytes_to_next_((P - 1) * b.bytes),
+        halves_to_next_((P - 1) * b.half_count) {}
 
   void fetch(std::size_t block, std::size_t t, const std::uint8_t* const (&words)[P],
              const std::uint16_t* const (&halves)[P]) noexcept {
@@ -112,16 +130,15 @@ struct BlockHeads {
       : of{typename Type::Head(words[I], halves[I])...} {}
 };
 
-// Adds the products of one scale, the integers `products` of each vector, to sums in memory.
+// Adds the products of one scale, the integers `products` of each of V vectors, to sums in memory.
 template <class B, class Type, std::size_t V>
 struct BlockScales {
   typename B::Vec scale[V], minimum[V];
 
-  BlockScales(const Type& type, const BlockHeads<Type, V>& heads,
-              const std::uint8_t* const (&words)[V]) noexcept {
+  BlockScales(const Type& type, const typename Type::Head* heads, const std::uint8_t* const* words) noexcept {
     unroll<V>([&](auto v) {
-      scale[v] = type.scale(heads.of[v], words[v]);
-      if constexpr (Type::kMinima) minimum[v] = type.minimum(heads.of[v], words[v]);
+      scale[v] = type.scale(heads[v], words[v]);
+      if constexpr (Type::kMinima) minimum[v] = type.minimum(heads[v], words[v]);
     });
   }
   void add(const typename B::Ints (&products)[V], const RowBlock& row, std::size_t t,
@@ -139,7 +156,8 @@ struct BlockScales {
   }
 };
 
-// The product of one type, as Gemm takes it; Tile<B, Type> is how an instruction set makes its sums.
+// The product of one type, as Gemm takes it; Tile<B, Type> is how an instruction set makes its sums, of as
+// many rows as the template says (kRowsAreConstant) or the call.
 template <class B, tensor::DType kDType, template <class, class> class Tile>
 struct BlockProduct {
   using Call = BlockGemmCall;
@@ -151,7 +169,7 @@ struct BlockProduct {
   static std::size_t row_bytes(const Call& call) noexcept { return call.a.stride; }
   template <std::size_t Most, std::size_t P>
   static void sum_tile(const Call& call, const TilePlace& place, float* sums) noexcept {
-    if constexpr (Most > 1) {
+    if constexpr (Most > 1 && Tile<B, Type>::kRowsAreConstant) {
       if (place.rows < Most) return sum_tile<Most - 1, P>(call, place, sums);
     }
     Tile<B, Type>::template sum<Most, P>(call, place, sums);
