@@ -86,18 +86,15 @@ void bench_writing(Report& report, const Generator& generator, Prompts& prompts)
   const std::string section = "Language model, writing";
   const double bytes = static_cast<double>(generator.weight_bytes());
   report.add({section, "weights", "MB", bytes / 1e6, {}});
-  double one = 0, several = 0, bandwidth = 0, share = 0;
+  double one = 0, several = 0, bandwidth = 0;
   for (int run = 0; run < kRuns; ++run) {
-    // Anew for each: what memory gives changes with what else runs on a machine.
-    const double now = kernels::measure_bandwidth(generator.threads());
-    const double rate = writing_rate(generator, prompts, 1);
-    one = std::max(one, rate);
+    // By turns: what memory gives changes with what else runs on a machine.
+    bandwidth = std::max(bandwidth, kernels::measure_bandwidth(generator.threads()));
+    one = std::max(one, writing_rate(generator, prompts, 1));
     several = std::max(several, writing_rate(generator, prompts, kSequences));
-    bandwidth = std::max(bandwidth, now);
-    share = std::max(share, rate * bytes / now);
   }
   report.add({section, "read bandwidth", "GB/s", bandwidth / 1e9, {}});
-  report.add({section, "1 sequence", "tokens/s", one, share});
+  report.add({section, "1 sequence", "tokens/s", one, one * bytes / bandwidth});
   report.add({section, std::to_string(kSequences) + " sequences", "tokens/s", several, {}});
 }
 
