@@ -76,7 +76,7 @@ struct Bf16Product {
 };
 
 struct Bf16Operands {
-  static constexpr bool kReadsPages = false;
+  static constexpr bool kReadsPages = false, kRoughWeights = true;
   using Tile = Bf16;
 
   // [head_dim / 2][16][2]: by way of floats, transposed 16 rows at a time.

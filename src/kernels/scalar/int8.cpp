@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <cmath>
+#include <iterator>
 
 #include "kernels/scalar/scalar.h"
 #include "kernels/tables.h"
@@ -25,6 +26,14 @@ Sums sum_panel(const Int8GemmCall& call, std::size_t row, std::size_t panel) noe
   return sums;
 }
 
+// The steps of rough_gelu<S> in vector/activation.h.
+float rough_gelu(float x) noexcept {
+  const float t = std::abs(x) > kRoughGeluEnd ? kRoughGeluEnd : std::abs(x);
+  float q = 0;
+  for (std::size_t i = std::size(kRoughGelu); i > 0; --i) q = std::fma(q, t, kRoughGelu[i - 1]);
+  return std::fma(-t, q, x < 0 ? 0 : x);
+}
+
 void finish(const Int8GemmCall& call, std::size_t row, std::size_t panel, const Sums& sums) noexcept {
   const std::size_t first = panel * kPanelColumns;
   const std::size_t columns = std::min(kPanelColumns, call.b->n - first);
@@ -37,7 +46,11 @@ void finish(const Int8GemmCall& call, std::size_t row, std::size_t panel, const 
     const float bias = call.bias == nullptr ? 0 : call.bias[first + j];
     x[j] = std::fma(shifted * call.b->scales.data()[first + j], call.a.scales[row], bias);
   }
-  activate(call.activation, x.data(), columns);
+  if (call.activation == Activation::kGelu) {
+    for (float& one : x) one = rough_gelu(one);
+  } else {
+    activate(call.activation, x.data(), columns);
+  }
   for (std::size_t j = 0; j < columns; ++j) {
     c[j] = call.residual == nullptr ? x[j] : x[j] + call.residual[row * call.ldr + first + j];
   }

@@ -1,7 +1,7 @@
 // Activations of one vector.
 #pragma once
 
-#include "kernels/kernels.h"
+#include "kernels/int8.h"
 #include "kernels/vector/math.h"
 
 namespace kvasir::kernels {
@@ -21,6 +21,14 @@ inline typename S::Vec gelu(typename S::Vec x) noexcept {
   return S::fma(S::mul(t, S::set(-0.5F)), q, S::max(S::zero(), x));
 }
 
+// The same within 1.4e-4: max(x, 0) - t Q(t) with Q(t) as a polynomial on [0, 4], minimax for t Q(t)
+// (Lawson's iteration); beyond, t Q(t) < 1.3e-4. In half of the steps.
+template <class S>
+inline typename S::Vec rough_gelu(typename S::Vec x) noexcept {
+  const typename S::Vec t = S::min(S::set(kRoughGeluEnd), S::abs(x));
+  return S::negated_fma(t, polynomial<S>(t, kRoughGelu), S::max(S::zero(), x));
+}
+
 // x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) as x / (1 + e^-2u).
 template <class S>
 inline typename S::Vec gelu_tanh(typename S::Vec x) noexcept {
@@ -38,15 +46,15 @@ inline typename S::Vec silu(typename S::Vec x) noexcept {
   return S::div(x, S::add(S::set(1.0F), exp<S>(S::sub(S::zero(), x))));
 }
 
-// Calls use(f) with the function f(Vec) -> Vec of an activation.
-template <class S, class Use>
+// Calls use(f) with the function f(Vec) -> Vec of an activation, for kGelu a rough one if that is enough.
+template <class S, bool kRough = false, class Use>
 inline void with_activation(Activation activation, const Use& use) noexcept {
   using Vec = typename S::Vec;
   switch (activation) {
     case Activation::kNone:
       return use([](Vec x) { return x; });
     case Activation::kGelu:
-      return use([](Vec x) { return gelu<S>(x); });
+      return use([](Vec x) { return kRough ? rough_gelu<S>(x) : gelu<S>(x); });
     case Activation::kGeluTanh:
       return use([](Vec x) { return gelu_tanh<S>(x); });
     case Activation::kRelu:

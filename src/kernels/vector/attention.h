@@ -22,7 +22,7 @@ namespace kvasir::kernels {
 // The operands of attention's products as floats; avx512bf16/bf16.cpp has them in half the size.
 template <class S>
 struct Fp32Operands {
-  static constexpr bool kReadsPages = true;
+  static constexpr bool kReadsPages = true, kRoughWeights = false;
   using Tile = Fp32<S>;
 
   // A panel of up to 16 keys [head_dim][16].
@@ -137,7 +137,10 @@ struct Attention {
   // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
   // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
   static constexpr float kLog2E = 1.44269504F;
-  static Vec power(Vec difference) noexcept { return exp2<S>(S::max(S::set(-126.0F), difference)); }
+  static Vec power(Vec difference) noexcept {
+    const Vec x = S::max(S::set(-126.0F), difference);
+    return Operands::kRoughWeights ? rough_exp2<S>(x) : exp2<S>(x);
+  }
   static float power(float difference) noexcept {
     float out[S::kLanes];
     S::store(out, power(S::set(difference)));

@@ -52,6 +52,9 @@ struct Gemm {
   using Sum = typename Product::Sum;
   static constexpr std::size_t kTileRows = Product::kTileRows;
 
+  // Products whose own error hides that of rough_gelu().
+  static constexpr bool kRough = requires { Product::kRoughGelu; };
+
   // Rows of A whose starts are a multiple of 4 KiB apart share one set of the L1 cache, which has 8 ways on
   // most machines: 12 such rows evict each other at every step (75 % of the ceiling instead of 98 % on Zen
   // 4).
@@ -62,7 +65,7 @@ struct Gemm {
   static void finish(const Call& call, const TilePlace& place, const Sum* sums, std::size_t width) noexcept {
     const std::size_t first = place.panel * kPanelColumns;
     const std::size_t columns = call.b->n - first < width ? call.b->n - first : width;
-    with_activation<S>(call.activation, [&](const auto& activation) {
+    with_activation<S, kRough>(call.activation, [&](const auto& activation) {
       for_vectors<S>(columns, [&](std::size_t j, auto lanes) {
         const std::size_t column = first + j;
         const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);

@@ -79,6 +79,7 @@ template <class S>
 struct Int8Values {
   using Call = Int8GemmCall;
   using Sum = std::int32_t;
+  static constexpr bool kRoughGelu = true;
 
   static std::size_t row_bytes(const Call& call) noexcept { return call.a.stride; }
 
