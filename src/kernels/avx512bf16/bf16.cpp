@@ -31,8 +31,10 @@ __m256i round(__m512 x) noexcept {
 }
 // Two rows of columns, element by element: (a0, b0), (a1, b1), …
 __m512i interleave(__m512 a, __m512 b) noexcept {
-  const __m512i low = _mm512_cvtepu16_epi32(round(a)), high = _mm512_cvtepu16_epi32(round(b));
-  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+  alignas(64) static constexpr std::uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                           21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                           11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return _mm512_permutexvar_epi16(_mm512_load_si512(kOrder), (__m512i)_mm512_cvtne2ps_pbh(b, a));
 }
 
 void convert(const Bf16Convert& call) noexcept {
