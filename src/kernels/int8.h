@@ -69,12 +69,14 @@ struct QuantizeCall {
   std::size_t ldx = 0, rows = 0, columns = 0;
 };
 
-// As GemmCall, but kGelu is max(x, 0) - t Q(t) with t = min(|x|, 4) and Q by this polynomial, lowest power
-// first: within 1.4e-4 of the exact form, a hundredth of the step of what a row becomes in the next product.
-// The same bits on every set.
+// GELU of these products: max(x, 0) - t Q(t) with t = min(|x|, 4) and Q this polynomial, lowest power first.
+// Within 1.4e-4 of the exact form, a hundredth of the step of what a row becomes in the next product. The
+// same bits on every set.
 inline constexpr float kRoughGeluEnd = 4;
-inline constexpr float kRoughGelu[] = {0.49667791F,  -0.37062284F, -0.08139470F,    0.17619248F,
-                                       -0.07615506F, 0.01524088F,  -1.43973168e-3F, 4.87051948e-5F};
+inline constexpr float kRoughGeluTerms[] = {0.49667791F,  -0.37062284F, -0.08139470F,    0.17619248F,
+                                            -0.07615506F, 0.01524088F,  -1.43973168e-3F, 4.87051948e-5F};
+
+// As GemmCall.
 struct Int8GemmCall {
   Int8Rows a{};  // [m, b->k]
   const Int8Matrix* b = nullptr;

@@ -47,8 +47,8 @@ class Request {
     std::size_t keep = 0, drop = 0;
   };
   // One Rows per branch. Returns the branches from now on; none: the request is done. Called on one of the
-  // threads of the pool, while others advance other requests. Must not throw;
-  // whatever is wrong with the request itself is its own to keep.
+  // threads of the pool, while others advance other requests. Must not throw: whatever
+  // is wrong with the request itself is its own to keep.
   virtual std::vector<Next> advance(std::span<const Rows> branches) noexcept = 0;
   // Asked before each step. True: the request is dropped, and stop() called.
   virtual bool is_cancelled() const noexcept = 0;

@@ -30,7 +30,7 @@ Sums sum_panel(const Int8GemmCall& call, std::size_t row, std::size_t panel) noe
 float rough_gelu(float x) noexcept {
   const float t = std::abs(x) > kRoughGeluEnd ? kRoughGeluEnd : std::abs(x);
   float q = 0;
-  for (std::size_t i = std::size(kRoughGelu); i > 0; --i) q = std::fma(q, t, kRoughGelu[i - 1]);
+  for (std::size_t i = std::size(kRoughGeluTerms); i > 0; --i) q = std::fma(q, t, kRoughGeluTerms[i - 1]);
   return std::fma(-t, q, x < 0 ? 0 : x);
 }
 

@@ -26,7 +26,7 @@ inline typename S::Vec gelu(typename S::Vec x) noexcept {
 template <class S>
 inline typename S::Vec rough_gelu(typename S::Vec x) noexcept {
   const typename S::Vec t = S::min(S::set(kRoughGeluEnd), S::abs(x));
-  return S::negated_fma(t, polynomial<S>(t, kRoughGelu), S::max(S::zero(), x));
+  return S::negated_fma(t, polynomial<S>(t, kRoughGeluTerms), S::max(S::zero(), x));
 }
 
 // x/2 (1 + tanh(√(2/π) (x + 0.044715 x³))) as x / (1 + e^-2u).

@@ -63,7 +63,8 @@ inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_
   return B::words(static_cast<int>(t % 2 == 0 ? kFactor : kFactor << 16));
 }
 
-// The panels of a matrix, as BlockMatrix has them, with the layout as a constant.
+// The panels of a matrix, as BlockMatrix has them, with the layout as a constant. (What BlockMatrix would
+// work out at run time could become a copy that is compiled for one instruction set and linked for all.)
 template <class Type>
 struct BlockPanels {
   static constexpr BlockLayout kLayout = Type::kLayout;
