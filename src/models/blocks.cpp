@@ -326,13 +326,19 @@ void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x) {
   }
 }
 
-void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out) {
-  const std::size_t tokens = out.start.size();
-  float* logits = context.workspace.floats(kHeadOut, tokens * 2);
-  forward(qa_outputs, context, {.x = x, .y = logits, .rows = tokens});
-  for (std::size_t token = 0; token < tokens; ++token) {
-    out.start[token] = logits[2 * token];
-    out.end[token] = logits[2 * token + 1];
+void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out,
+             std::span<const std::int32_t> wanted) {
+  const std::size_t rows = wanted.empty() ? out.start.size() : wanted.size();
+  float* logits = context.workspace.floats(kHeadOut, rows * 2);
+  forward(qa_outputs, context, {.x = x, .y = logits, .rows = rows});
+  if (!wanted.empty()) {
+    std::ranges::fill(out.start, kUnwantedLogit);
+    std::ranges::fill(out.end, kUnwantedLogit);
+  }
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::size_t token = wanted.empty() ? row : static_cast<std::size_t>(wanted[row]);
+    out.start[token] = logits[2 * row];
+    out.end[token] = logits[2 * row + 1];
   }
 }
 

@@ -129,8 +129,10 @@ float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, Forwar
 // Sets the rows of pads to 0.
 void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
 
-// The question-answering head: a Linear with two outputs per token, start and end.
-void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out);
+// The question-answering head: a Linear with two outputs per token, start and end. `wanted`: the tokens that
+// the rows of x are of, if not all; the logits of the others become kUnwantedLogit.
+void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out,
+             std::span<const std::int32_t> wanted = {});
 
 // Slots of the workspace, one per buffer that lives at the same time as another.
 enum Slot : std::size_t {

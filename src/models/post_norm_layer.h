@@ -49,6 +49,12 @@ struct PostNormOptions {
 void forward(const PostNormLayer& layer, const PostNormOptions& options, const AttentionPlan& plan,
              ForwardContext& context, std::span<float> x);
 
+// A stack of them. Keys and values of the last are of all tokens, what follows attention is computed for the
+// wanted ones alone (RaggedBatch::wanted), whose rows come to lie side by side: they are returned.
+std::span<const float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
+                               const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
+                               std::span<const std::int32_t> wanted);
+
 // Multiply-adds of one layer over one sequence: four projections, two of the feed-forward, scores and sums.
 double post_norm_multiply_adds(std::size_t width, std::size_t inner, std::size_t tokens) noexcept;
 

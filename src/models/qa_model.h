@@ -63,6 +63,9 @@ enum class Precision {
   kInt8,  // weights that are stored as floats are quantised at load
 };
 
+// In place of a logit that nobody wants (RaggedBatch::wanted): finite, and far below any that is computed.
+inline constexpr float kUnwantedLogit = -10000;
+
 struct QaLogits {
   std::span<float> start;  // [tokens]
   std::span<float> end;    // [tokens]

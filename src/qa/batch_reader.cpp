@@ -197,7 +197,16 @@ class BatchReader {
     if (feeds_types_)
       out.token_type_ids = options_.pad_to_max_length ? pending.padded_types : pending.encoding.type_ids;
     out.keys = pending.encoding.size();
+    out.wanted = wanted(pending.window);
     return out;
+  }
+
+  // Our decoder reads [CLS] and the context. The reference's see the question's logits too: run_qa ranks them
+  // with the others before it drops them.
+  runtime::Sequence::Tokens wanted(const Window& window) const {
+    if (options_.decode != Decode::kKvasir || window.encoding->ids.front() != cls_id_) return {};
+    return {.begin = window.context_position,
+            .end = window.context_position + window.slice.end - window.slice.begin};
   }
 
   // Runs the group's windows, each kind once, and decodes them in order.

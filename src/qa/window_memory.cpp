@@ -13,7 +13,8 @@ std::uint64_t hash_of(std::span<const std::int32_t> ids) noexcept {
 }
 
 bool same(const WindowMemory::Entry& entry, const runtime::Sequence& sequence) noexcept {
-  return entry.keys == sequence.keys && std::ranges::equal(entry.input_ids, sequence.input_ids) &&
+  return entry.keys == sequence.keys && entry.wanted == sequence.wanted &&
+         std::ranges::equal(entry.input_ids, sequence.input_ids) &&
          std::ranges::equal(entry.token_type_ids, sequence.token_type_ids);
 }
 
@@ -36,6 +37,7 @@ std::pair<WindowMemory::Entry*, bool> WindowMemory::find_or_add(const runtime::S
   Entry entry{.input_ids = {sequence.input_ids.begin(), sequence.input_ids.end()},
               .token_type_ids = {sequence.token_type_ids.begin(), sequence.token_type_ids.end()},
               .keys = sequence.keys,
+              .wanted = sequence.wanted,
               .start = {},
               .end = {}};
   bytes_ += bytes_of(entry);

@@ -20,6 +20,7 @@ class WindowMemory {
   struct Entry {
     std::vector<std::int32_t> input_ids, token_type_ids;
     std::size_t keys = 0;
+    runtime::Sequence::Tokens wanted = {};
     std::vector<float> start, end;  // empty until the model has run
 
     bool ready() const noexcept { return !start.empty(); }

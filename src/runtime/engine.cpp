@@ -45,6 +45,10 @@ void check(const models::QaModel& model, std::size_t index, const Sequence& s) {
   if (model.type_vocab_size() > 0) {
     check_ids(index, s.token_type_ids, "token type", model.type_vocab_size());
   }
+  if (s.wanted.begin > s.wanted.end || s.wanted.end > length) {
+    refuse(index,
+           "it has no tokens " + std::to_string(s.wanted.begin) + " to " + std::to_string(s.wanted.end));
+  }
   if (s.keys > length) {
     refuse(index, std::to_string(s.keys) + " keys for " + std::to_string(length) + " tokens");
   }

@@ -29,6 +29,13 @@ struct Sequence {
   std::span<const std::int32_t> input_ids;
   std::span<const std::int32_t> token_type_ids;  // may be empty
   std::size_t keys = 0;                          // tokens attended to; 0 = all (see RaggedBatch::key_lengths)
+  // Logits of the first token and of these suffice; the others may be models::kUnwantedLogit. Empty: of all.
+  struct Tokens {
+    std::size_t begin = 0, end = 0;
+    bool empty() const noexcept { return begin == end; }
+    friend bool operator==(const Tokens&, const Tokens&) = default;
+  };
+  Tokens wanted = {};
 };
 
 class Engine {

@@ -5,8 +5,10 @@
 namespace kvasir::runtime {
 
 void Batch::fill(std::span<const Sequence> sequences) {
-  input_ids_.clear(), token_type_ids_.clear(), cu_seqlens_.assign(1, 0), key_lengths_.clear();
+  input_ids_.clear(), token_type_ids_.clear(), cu_seqlens_.assign(1, 0), key_lengths_.clear(),
+      wanted_.clear();
   for (const Sequence& s : sequences) {
+    want(s, input_ids_.size());
     input_ids_.insert(input_ids_.end(), s.input_ids.begin(), s.input_ids.end());
     token_type_ids_.insert(token_type_ids_.end(), s.token_type_ids.begin(), s.token_type_ids.end());
     token_type_ids_.resize(input_ids_.size(), 0);  // none given: all 0
@@ -15,11 +17,22 @@ void Batch::fill(std::span<const Sequence> sequences) {
   }
 }
 
+// Notes which tokens of a sequence are wanted, whose first has this place in the batch.
+void Batch::want(const Sequence& sequence, std::size_t begin) {
+  const auto add = [&](std::size_t token) { wanted_.push_back(static_cast<std::int32_t>(begin + token)); };
+  const Sequence::Tokens all{.begin = 0, .end = sequence.input_ids.size()};
+  const Sequence::Tokens tokens = sequence.wanted.empty() ? all : sequence.wanted;
+  if (tokens.begin > 0) add(0);
+  for (std::size_t token = tokens.begin; token < tokens.end; ++token) add(token);
+}
+
 tensor::RaggedBatch Batch::view() const {
+  const bool wants_all = wanted_.size() == input_ids_.size();
   return {.input_ids = input_ids_,
           .token_type_ids = token_type_ids_,
           .cu_seqlens = cu_seqlens_,
-          .key_lengths = key_lengths_};
+          .key_lengths = key_lengths_,
+          .wanted = wants_all ? std::span<const std::int32_t>() : wanted_};
 }
 
 void Team::run(const models::QaModel& model, const kernels::Kernels& kernels, models::QaLogits out) {

@@ -20,7 +20,9 @@ class Batch {
   tensor::RaggedBatch view() const;
 
  private:
-  std::vector<std::int32_t> input_ids_, token_type_ids_, cu_seqlens_, key_lengths_;
+  void want(const Sequence& sequence, std::size_t begin);
+
+  std::vector<std::int32_t> input_ids_, token_type_ids_, cu_seqlens_, key_lengths_, wanted_;
 };
 
 struct Team {

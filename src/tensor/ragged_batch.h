@@ -16,6 +16,8 @@ struct RaggedBatch {
   // The rest are padding that nobody sees but that computes logits all the same, as the reference's padded
   // batches do (needed to reproduce run_qa, whose candidate lists include pads).
   std::span<const std::int32_t> key_lengths;
+  // Ascending, or empty = all: the tokens whose logits are read. What only others need may be left out.
+  std::span<const std::int32_t> wanted = {};
 
   std::size_t tokens() const noexcept { return input_ids.size(); }
   std::size_t sequences() const noexcept { return cu_seqlens.size() - 1; }

@@ -25,6 +25,10 @@ TEST(WindowMemory, KnowsASequenceByAllThatTheModelSees) {
   EXPECT_TRUE(memory.find_or_add(sequence(other_ids, types, 3)).second);
   EXPECT_TRUE(memory.find_or_add(sequence(ids, {}, 3)).second);
   EXPECT_TRUE(memory.find_or_add(sequence(ids, types, 2)).second);
+  runtime::Sequence part = sequence(ids, types, 3);
+  part.wanted = {.begin = 1, .end = 2};
+  EXPECT_TRUE(memory.find_or_add(part).second) << "its other logits were not computed";
+  EXPECT_FALSE(memory.find_or_add(part).second);
 }
 
 TEST(WindowMemory, ForgetsTheOldestFirst) {

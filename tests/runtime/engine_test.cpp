@@ -43,15 +43,17 @@ std::vector<Sequence> sequences_of(const std::vector<Window>& windows) {
 }
 
 // All logits, checking that they arrive in order.
-std::vector<Logits> run(const Engine& engine, const std::vector<Window>& windows) {
+std::vector<Logits> run_sequences(const Engine& engine, const std::vector<Sequence>& sequences) {
   std::vector<Logits> results;
-  engine.qa_logits(sequences_of(windows),
-                   [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
-                     EXPECT_EQ(i, results.size());
-                     results.push_back({{start.begin(), start.end()}, {end.begin(), end.end()}});
-                   });
-  EXPECT_EQ(results.size(), windows.size());
+  engine.qa_logits(sequences, [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
+    EXPECT_EQ(i, results.size());
+    results.push_back({{start.begin(), start.end()}, {end.begin(), end.end()}});
+  });
+  EXPECT_EQ(results.size(), sequences.size());
   return results;
+}
+std::vector<Logits> run(const Engine& engine, const std::vector<Window>& windows) {
+  return run_sequences(engine, sequences_of(windows));
 }
 
 class Fixture : public testing::TestWithParam<const char*> {};
@@ -86,6 +88,37 @@ TEST_P(Fixture, LogitsDependOnNothingButTheSequence) {
   EXPECT_TRUE(backwards == expected);
 }
 
+// Some windows want all their logits, some those of a part, some of what has the first token in it: these are
+// the same bits as ever, together and alone. BERT leaves the others out.
+TEST_P(Fixture, WantedLogitsAreTheSame) {
+  const std::vector<Window> windows = tests::load_windows(GetParam());
+  const Engine engine = load(GetParam());
+  const std::vector<Logits> expected = run(engine, windows);
+  std::vector<Sequence> sequences = sequences_of(windows);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    const std::size_t length = sequences[i].input_ids.size();
+    if (i % 3 == 1) sequences[i].wanted = {.begin = length / 3, .end = length - 1};
+    if (i % 3 == 2) sequences[i].wanted = {.begin = 0, .end = (length + 1) / 2};
+  }
+  const auto check = [&](std::size_t i, const Logits& logits) {
+    const Sequence::Tokens wanted = sequences[i].wanted;
+    for (std::size_t token = 0; token < logits.start.size(); ++token) {
+      if (token == 0 || wanted.empty() || (token >= wanted.begin && token < wanted.end)) {
+        EXPECT_EQ(logits.start[token], expected[i].start[token]) << windows[i].name << " token " << token;
+        EXPECT_EQ(logits.end[token], expected[i].end[token]) << windows[i].name << " token " << token;
+      } else if (std::string(GetParam()) == "bert-uncased") {
+        EXPECT_EQ(logits.start[token], models::kUnwantedLogit);
+        EXPECT_EQ(logits.end[token], models::kUnwantedLogit);
+      }
+    }
+  };
+  const std::vector<Logits> together = run_sequences(engine, sequences);
+  for (std::size_t i = 0; i < sequences.size(); ++i) {
+    check(i, together[i]);
+    if (i < 6) check(i, run_sequences(engine, {sequences[i]}).front());
+  }
+}
+
 // Sequences of every length, cut at odd places, so that row blocks begin and end anywhere.
 TEST(Engine, EveryLength) {
   const Engine engine = load("bert-uncased");
@@ -117,13 +150,16 @@ TEST(Engine, NothingToDo) {
   EXPECT_TRUE(run(load("bert-cased"), {}).empty());
 }
 
-std::string error_of(const Engine& engine, const std::vector<Window>& windows) {
+std::string error_of_sequences(const Engine& engine, const std::vector<Sequence>& sequences) {
   try {
-    engine.qa_logits(sequences_of(windows), [](std::size_t, auto, auto) { FAIL() << "no result is due"; });
+    engine.qa_logits(sequences, [](std::size_t, auto, auto) { FAIL() << "no result is due"; });
   } catch (const Error& error) {
     return std::string(error_code_name(error.code())) + ": " + error.what();
   }
   return "none";
+}
+std::string error_of(const Engine& engine, const std::vector<Window>& windows) {
+  return error_of_sequences(engine, sequences_of(windows));
 }
 
 TEST(Engine, RefusesBadSequences) {
@@ -141,6 +177,11 @@ TEST(Engine, RefusesBadSequences) {
   EXPECT_THAT(error_with({.input_ids = {1}, .token_type_ids = {0, 0}}),
               HasSubstr("2 token types for 1 tokens"));
   EXPECT_THAT(error_with({.input_ids = {1}, .keys = 2}), HasSubstr("2 keys for 1 tokens"));
+  std::vector<Sequence> part{{.input_ids = good.input_ids, .token_type_ids = {}}};
+  part[0].wanted = {.begin = 1, .end = 4};
+  EXPECT_THAT(error_of_sequences(engine, part), HasSubstr("sequence 0: it has no tokens 1 to 4"));
+  part[0].wanted = {.begin = 2, .end = 1};
+  EXPECT_THAT(error_of_sequences(engine, part), HasSubstr("it has no tokens 2 to 1"));
 }
 
 TEST(Engine, FamiliesWithoutTokenTypesIgnoreThem) {

@@ -80,8 +80,8 @@ class DistilBert final : public QaModel {
     const AttentionPlan plan(
         batch, {.heads = config_.n_heads, .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.activation, .epsilon = kEpsilon};
-    for (const PostNormLayer& layer : weights_.layers) forward(layer, options, plan, context, x);
-    qa_head(weights_.qa_outputs, context, x.data(), out);
+    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
+    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
   }
 
   const std::string& family() const noexcept override { return family_; }

@@ -142,8 +142,8 @@ class MPNet final : public QaModel {
     const DistanceBias bias(weights_.relative_attention_bias, longest(batch), context);
     const PostNormOptions options{
         .activation = config_.hidden_act, .epsilon = config_.layer_norm_eps, .attention = {.bias = &bias}};
-    for (const PostNormLayer& layer : weights_.layers) forward(layer, options, plan, context, x);
-    qa_head(weights_.qa_outputs, context, x.data(), out);
+    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
+    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
   }
 
   const std::string& family() const noexcept override { return family_; }
