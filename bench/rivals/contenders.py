@@ -47,7 +47,8 @@ SQUAD = {
 }
 RIVALS = list(LATENCY["fp32"])
 
-# What the rivals listen to when they are to stay within an instruction set. ONNX Runtime has nothing of the kind.
+# What the rivals listen to when they are to stay within an instruction set. ONNX Runtime has nothing of the kind, and
+# OpenVINO does in part: see mask_cpuid.py.
 ISA_ENVIRONMENT = {
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2"},
@@ -130,7 +131,10 @@ def start_kvasir(arguments, models):
 
 
 def start_rivals(arguments, model, graphs, table):
-    environment = ISA_ENVIRONMENT.get(arguments.isa, {})
+    environment = dict(ISA_ENVIRONMENT.get(arguments.isa, {}))
+    mask = Path(sys.prefix) / "mask_cpuid.so"
+    if mask.exists():
+        environment["LD_PRELOAD"] = str(mask)
     engines = []
     for precision in arguments.precisions:
         for rival, variants in table[precision].items():

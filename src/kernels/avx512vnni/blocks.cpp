@@ -60,11 +60,7 @@ struct VnniTile {
 
   template <std::size_t R, std::size_t P>
   static void sum(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
-    place.first ? sum_rows<R, P, true>(call, place, out) : sum_rows<R, P, false>(call, place, out);
-  }
-
-  template <std::size_t R, std::size_t P, bool kFetch>
-  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
+    const bool fetch = place.first;
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
     const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
     const std::size_t head_stride = call.a.block_stride;
@@ -82,7 +78,7 @@ struct VnniTile {
       const BlockHeads<Type, P> block_heads(words, halves);
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
-        if constexpr (kFetch) ahead.fetch(block, t, words, halves);
+        if (fetch) ahead.fetch(block, t, words, halves);
         __m512i sums[R][P];
         start<R, P>(heads, head_stride, t, sums);
         unroll<Type::kGroups>([&](auto g) {
