@@ -55,26 +55,24 @@ void convert(const Bf16Convert& call) noexcept {
 }
 
 struct Bf16Product {
+  using Tile = Bf16;
   using Call = Bf16GemmCall;
   using Sum = float;
   static constexpr std::size_t kTileRows = 12;
   static constexpr std::size_t panels(std::size_t rows) noexcept { return tile_panels<Bf16>(rows); }
 
   static std::size_t row_bytes(const Call& call) noexcept { return call.lda * sizeof(std::uint16_t); }
-  template <std::size_t Most, std::size_t P>
-  static void sum_tile(const Call& call, const TilePlace& place, float* sums) noexcept {
-    tile_rows<Bf16, Most, P>(place.rows, {.a = call.a + place.row * call.lda,
-                                          .b = call.b->panel(place.panel),
-                                          .next = place.fetches() ? call.b->panel(place.next) : nullptr,
-                                          .out = sums,
-                                          .lda = call.lda,
-                                          .panel_stride = call.b->panel_size(),
-                                          .steps = call.b->steps(),
-                                          .out_stride = P * kPanelColumns});
+  static TileCall<Tile> tile_call(const Call& call, const TilePlace& place) noexcept {
+    return {.a = call.a + place.row * call.lda,
+            .b = call.b->panel(place.panel),
+            .next = place.fetches() ? call.b->panel(place.next) : nullptr,
+            .out = nullptr,
+            .lda = call.lda,
+            .panel_stride = call.b->panel_size(),
+            .steps = call.b->steps(),
+            .out_stride = 0};
   }
-  static auto values(const Call&, std::size_t) noexcept {
-    return [](std::size_t, const float* sums, __m512 bias) { return Avx512::add(Avx512::load(sums), bias); };
-  }
+  static auto values(const Call&, std::size_t) noexcept { return add_bias<Avx512>; }
 };
 
 struct Bf16Operands {

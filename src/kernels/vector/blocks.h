@@ -175,9 +175,7 @@ struct BlockProduct {
     }
     Tile<B, Type>::template sum<Most, P>(call, place, sums);
   }
-  static auto values(const Call&, std::size_t) noexcept {
-    return [](std::size_t, const float* sums, typename B::Vec bias) { return B::add(B::load(sums), bias); };
-  }
+  static auto values(const Call&, std::size_t) noexcept { return add_bias<B>; }
 };
 
 template <class B, template <class, class> class Tile>

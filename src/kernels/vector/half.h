@@ -81,9 +81,7 @@ struct HalfProduct {
     }
     tile_rows<Tile, Most, P>(place.rows, tile);
   }
-  static auto values(const Call&, std::size_t) noexcept {
-    return [](std::size_t, const float* sums, typename S::Vec bias) { return S::add(S::load(sums), bias); };
-  }
+  static auto values(const Call&, std::size_t) noexcept { return add_bias<S>; }
 };
 
 template <class S>

@@ -88,8 +88,8 @@ struct Int8Values {
     const typename S::Vec scales = S::load(call.b->scales.data() + column);
     const typename S::Vec weights = S::load(call.b->sums.data() + column);
     return [zeros = call.a.zeros, row_scales = call.a.scales, scales, weights](
-               std::size_t row, const std::int32_t* sums, typename S::Vec bias) {
-      const typename S::Vec sum = S::to_floats(S::load_ints(sums));
+               std::size_t row, typename S::Ints sums, typename S::Vec bias) {
+      const typename S::Vec sum = S::to_floats(sums);
       const typename S::Vec shifted = S::negated_fma(S::set(zeros[row]), weights, sum);
       return S::fma(S::mul(shifted, scales), S::set(row_scales[row]), bias);
     };

@@ -123,6 +123,18 @@ inline __attribute__((always_inline)) void multiply(const TileCall<T>& call,
   }
 }
 
+// The sums of a tile of R rows times V vectors of columns.
+template <class T, std::size_t R, std::size_t V>
+inline __attribute__((always_inline)) void sum_tile(const TileCall<T>& call,
+                                                    typename T::Sums (&sums)[R][V]) noexcept {
+  unroll<R>([&](auto r) { unroll<V>([&](auto v) { sums[r][v] = T::zero(); }); });
+  if (call.next == nullptr) {
+    multiply<T, R, V, false>(call, sums);
+  } else {
+    multiply<T, R, V, true>(call, sums);
+  }
+}
+
 // A tile of R rows times P panels.
 template <class T, std::size_t R, std::size_t P>
 void tile(const TileCall<T>& call) noexcept {
@@ -130,12 +142,7 @@ void tile(const TileCall<T>& call) noexcept {
   typename T::Sums sums[R][kVectors];
   typename T::Sum* out = call.out;
   const std::size_t stride = call.out_stride;
-  unroll<R>([&](auto r) { unroll<kVectors>([&](auto v) { sums[r][v] = T::zero(); }); });
-  if (call.next == nullptr) {
-    multiply<T, R, kVectors, false>(call, sums);
-  } else {
-    multiply<T, R, kVectors, true>(call, sums);
-  }
+  sum_tile<T, R>(call, sums);
   unroll<R>([&](auto r) {
     unroll<kVectors>([&](auto v) { T::store(out + r * stride + v * T::kLanes, sums[r][v]); });
   });
