@@ -103,10 +103,11 @@ struct Gemm {
     Product::tile_call(call, place);
   };
   static bool can_fuse(const Call& call, const TilePlace& place, std::size_t width) noexcept {
-    return kFuses && place.rows >= kFusedRows && place.panel * kPanelColumns + width <= call.b->n &&
+    return place.rows >= kFusedRows && place.panel * kPanelColumns + width <= call.b->n &&
            (call.activation == Activation::kNone ||
             (call.activation == Activation::kGelu && call.residual == nullptr));
   }
+  // R: as many rows as the tile has, or more.
   template <std::size_t R, std::size_t P>
   static void fused_tile(const Call& call, const TilePlace& place) noexcept {
     if constexpr (R > kFusedRows) {
@@ -127,6 +128,7 @@ struct Gemm {
       finish_sums<false>(call, place, sums, [](typename S::Vec x) { return x; });
     }
   }
+  // finish() of sums in registers, R rows of V vectors.
   template <bool kResidual, std::size_t R, std::size_t V, class Sums, class F>
   static __attribute__((always_inline)) void finish_sums(const Call& call, const TilePlace& place,
                                                          const Sums (&sums)[R][V],
@@ -146,6 +148,7 @@ struct Gemm {
     });
   }
 
+  // All of a tile; `sums` is memory for those that are not finished in registers.
   template <std::size_t Most, std::size_t P>
   static void tile(const Call& call, const TilePlace& place, Sum* sums) noexcept {
     constexpr std::size_t kWidth = P * kPanelColumns;
