@@ -1,6 +1,6 @@
 """Makes ONNX Runtime and OpenVINO of a virtual environment take the processor for one with AVX2 and no more.
 
-    bench/rivals/mask_cpuid.py VENV        an environment of its own: it is changed for good
+    python3 bench/rivals/mask_cpuid.py VENV        an environment of its own: it is changed for good
     bench/rivals/run --venv VENV --isa avx2
 
 ONNX Runtime has no switch for the instruction set, and part of OpenVINO (MLAS) does not listen to oneDNN's: with --isa avx2

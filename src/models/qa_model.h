@@ -63,7 +63,7 @@ enum class Precision {
   kInt8,  // weights that are stored as floats are quantised at load
 };
 
-// In place of a logit that nobody wants (RaggedBatch::wanted): finite, and far below any that is computed.
+// In place of a logit that nobody wants (RaggedBatch::wanted): finite, because logits are checked for that.
 inline constexpr float kUnwantedLogit = -10000;
 
 struct QaLogits {

@@ -63,14 +63,7 @@ struct Bf16Product {
 
   static std::size_t row_bytes(const Call& call) noexcept { return call.lda * sizeof(std::uint16_t); }
   static TileCall<Tile> tile_call(const Call& call, const TilePlace& place) noexcept {
-    return {.a = call.a + place.row * call.lda,
-            .b = call.b->panel(place.panel),
-            .next = place.fetches() ? call.b->panel(place.next) : nullptr,
-            .out = nullptr,
-            .lda = call.lda,
-            .panel_stride = call.b->panel_size(),
-            .steps = call.b->steps(),
-            .out_stride = 0};
+    return float_tile<Tile>(call, place);
   }
   static auto values(const Call&, std::size_t) noexcept { return add_bias<Avx512>; }
 };

@@ -19,6 +19,20 @@ struct TilePlace {
   bool fetches() const noexcept { return next != kNoPanel; }
 };
 
+// The operands of a tile of numbers that are not quantised: call.a has rows lda elements apart.
+template <class Tile, class Call>
+TileCall<Tile> float_tile(const Call& call, const TilePlace& place) noexcept {
+  const std::size_t steps = (call.b->k + Tile::kGroup - 1) / Tile::kGroup;
+  return {.a = call.a + place.row * call.lda,
+          .b = call.b->panel(place.panel),
+          .next = place.fetches() ? call.b->panel(place.next) : nullptr,
+          .out = nullptr,
+          .lda = call.lda,
+          .panel_stride = steps * Tile::kGroup * kPanelColumns,
+          .steps = steps,
+          .out_stride = 0};
+}
+
 // Sums that are floats, with the bias; see values() of a product.
 template <class S>
 inline constexpr auto add_bias =
@@ -35,14 +49,7 @@ struct Fp32Product {
 
   static std::size_t row_bytes(const Call& call) noexcept { return call.lda * sizeof(float); }
   static TileCall<Tile> tile_call(const Call& call, const TilePlace& place) noexcept {
-    return {.a = call.a + place.row * call.lda,
-            .b = call.b->panel(place.panel),
-            .next = place.fetches() ? call.b->panel(place.next) : nullptr,
-            .out = nullptr,
-            .lda = call.lda,
-            .panel_stride = call.b->k * kPanelColumns,
-            .steps = call.b->k,
-            .out_stride = 0};
+    return float_tile<Tile>(call, place);
   }
   // What the product is at one vector of columns, bias added: value(row, sums, bias) for each of its rows.
   static auto values(const Call&, std::size_t) noexcept { return add_bias<S>; }

@@ -67,14 +67,9 @@ struct HalfProduct {
   static std::size_t row_bytes(const Call& call) noexcept { return call.lda * sizeof(float); }
   template <std::size_t Most, std::size_t P>
   static void sum_tile(const Call& call, const TilePlace& place, float* sums) noexcept {
-    const TileCall<Tile> tile{.a = call.a + place.row * call.lda,
-                              .b = call.b->panel(place.panel),
-                              .next = place.fetches() ? call.b->panel(place.next) : nullptr,
-                              .out = sums,
-                              .lda = call.lda,
-                              .panel_stride = call.b->k * kPanelColumns,
-                              .steps = call.b->k,
-                              .out_stride = P * kPanelColumns};
+    TileCall<Tile> tile = float_tile<Tile>(call, place);
+    tile.out = sums;
+    tile.out_stride = P * kPanelColumns;
     if constexpr (P == kStreamedPanels) {
       constexpr std::size_t kMost = Most < kStreamedRows ? Most : kStreamedRows;
       if (place.first && place.rows <= kMost) return streamed_tile_rows<Tile, kMost>(place.rows, tile);
