@@ -29,7 +29,7 @@ void run(Contestant& contestant, std::size_t tokens) {
   for (std::size_t i = 0; i < tokens; ++i) ids[i] = static_cast<std::int32_t>(1000 + i * 104729 % 20000);
   const runtime::Sequence sequence{.input_ids = ids, .token_type_ids = {}};
   const auto begin = std::chrono::steady_clock::now();
-  contestant.engine.qa_logits({&sequence, 1}, [](std::size_t, auto, auto) {});
+  contestant.engine.run({&sequence, 1}, [](std::size_t, std::span<const float>) {});
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
   contestant.seconds = std::min(contestant.seconds, time.count());
 }
@@ -46,7 +46,8 @@ int main(int argc, char** argv) {
     const int rounds = std::atoi(argv[2]);
     std::vector<Contestant> contestants;
     for (int i = 3; i < argc; ++i) {
-      contestants.push_back({.engine = runtime::Engine::load(argv[i], {.threads = 1})});
+      contestants.push_back(
+          {.engine = runtime::Engine::load(argv[i], models::Task::kQuestionAnswering, {.threads = 1})});
     }
     for (int round = 0; round < rounds; ++round) {
       for (Contestant& contestant : contestants) run(contestant, tokens);

@@ -97,7 +97,7 @@ constexpr std::size_t kRows = 128, kWide = 768;
 constexpr std::size_t kSoftmaxKeys = 384, kNormRows = 8, kInner = 3072;
 
 Rate fp32_product(base::Isa isa) {
-  const kernels::Kernels& table = kernels::kernels_for(isa);
+  const kernels::Fp32Kernels& table = kernels::fp32_kernels_for(isa);
   const std::vector<float> w = random_floats(kWide * kWide);
   struct Data {
     base::ThreadPool pool{1};
@@ -264,7 +264,7 @@ Rate quantisation(base::Isa isa) {
 // One head of BERT over a full window: multiply-adds of its two products per second.
 Rate fp32_attention(base::Isa isa) {
   constexpr std::size_t kTokens = 384, kHead = 64;
-  const kernels::Kernels& table = kernels::kernels_for(isa);
+  const kernels::Fp32Kernels& table = kernels::fp32_kernels_for(isa);
   struct Data {
     std::vector<float> qkv = random_floats(3 * kTokens * kHead), out = std::vector<float>(kTokens * kHead);
     tensor::Buffer<float> scratch;
@@ -289,7 +289,7 @@ Rate fp32_attention(base::Isa isa) {
 }
 
 // Kernels that go over rows of floats in place: values per second. Each run begins with the same values.
-using InPlace = std::function<void(const kernels::Kernels&, float*)>;
+using InPlace = std::function<void(const kernels::Fp32Kernels&, float*)>;
 
 Rate in_place(base::Isa isa, std::size_t count, InPlace kernel) {
   struct Data {
@@ -297,29 +297,29 @@ Rate in_place(base::Isa isa, std::size_t count, InPlace kernel) {
   };
   const auto data = std::make_shared<Data>(Data{random_floats(count, 4), std::vector<float>(count)});
   return rate_of(static_cast<double>(count),
-                 [&table = kernels::kernels_for(isa), data, count, kernel = std::move(kernel)] {
+                 [&table = kernels::fp32_kernels_for(isa), data, count, kernel = std::move(kernel)] {
                    std::memcpy(data->x.data(), data->source.data(), count * sizeof(float));
                    kernel(table, data->x.data());
                  });
 }
 
-void softmax(const kernels::Kernels& table, float* x) {
+void softmax(const kernels::Fp32Kernels& table, float* x) {
   table.softmax(x, kSoftmaxKeys);
 }
-void gelu(const kernels::Kernels& table, float* x) {
+void gelu(const kernels::Fp32Kernels& table, float* x) {
   table.activate(kernels::Activation::kGelu, x, kInner);
 }
-void layer_norm(const kernels::Kernels& table, float* x) {
+void layer_norm(const kernels::Fp32Kernels& table, float* x) {
   static const std::vector<float> weight = random_floats(kWide), bias = random_floats(kWide);
   table.layer_norm(
       {.x = x, .weight = weight.data(), .bias = bias.data(), .y = x, .rows = kNormRows, .columns = kWide});
 }
 
-void rms_norm(const kernels::Kernels& table, float* x) {
+void rms_norm(const kernels::Fp32Kernels& table, float* x) {
   static const std::vector<float> weight = random_floats(kWide);
   table.rms_norm({.x = x, .weight = weight.data(), .y = x, .rows = kNormRows, .columns = kWide});
 }
-void silu(const kernels::Kernels& table, float* x) {
+void silu(const kernels::Fp32Kernels& table, float* x) {
   table.activate(kernels::Activation::kSilu, x, kInner);
 }
 

@@ -32,16 +32,17 @@ std::string run(const runtime::Engine& engine, std::size_t batch, std::size_t to
     sequences[s].input_ids = ids[s];
   }
   std::vector<float> logits;
-  const auto consume = [&](std::size_t sequence, std::span<const float> start, std::span<const float> end) {
+  const auto consume = [&](std::size_t sequence, std::span<const float> outputs) {
     if (sequence + 1 < batch) return;
-    logits.assign(start.begin(), start.end());
-    logits.insert(logits.end(), end.begin(), end.end());
+    models::SpanLogits columns = models::split_span_logits(outputs);
+    logits = std::move(columns.start);
+    logits.insert(logits.end(), columns.end.begin(), columns.end.end());
   };
   std::ostringstream line;
-  engine.qa_logits(sequences, consume);
+  engine.run(sequences, consume);
   for (int i = 0; i < repeats; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    engine.qa_logits(sequences, consume);
+    engine.run(sequences, consume);
     line << std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count()
          << ' ';
   }
@@ -68,7 +69,7 @@ int main(int argc, char** argv) {
     }
     if (words.size() > 1) options.threads = std::stoi(words[1]);
     if (words.size() > 2) options.isa = base::parse_isa(words[2]);
-    const auto engine = runtime::Engine::load(words[0], options);
+    const auto engine = runtime::Engine::load(words[0], models::Task::kQuestionAnswering, options);
     std::cout << "ready kvasir " << base::isa_name(engine.isa()) << ' ' << engine.threads() << " threads\n"
               << std::flush;
     std::string word;

@@ -85,7 +85,8 @@ void run_language_model(const BenchArguments& arguments, const std::filesystem::
 void run_reader(const BenchArguments& arguments, const std::filesystem::path& folder, Program& program) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
   const double start = monotonic_seconds();
-  const runtime::Engine engine = runtime::Engine::load(folder, engine_options(arguments.model));
+  const runtime::Engine engine =
+      runtime::Engine::load(folder, models::Task::kQuestionAnswering, engine_options(arguments.model));
   const double load_seconds = monotonic_seconds() - start;
   const text::Tokenizer tokenizer = text::Tokenizer::load(folder);
   at_once.reset();

@@ -17,13 +17,13 @@ namespace kvasir::cli {
 namespace {
 
 // Token ids that a model of this vocabulary accepts; what they mean does not change the time.
-std::vector<std::vector<std::int32_t>> random_sequences(const models::QaModel& model,
+std::vector<std::vector<std::int32_t>> random_sequences(const models::EncoderFacts& facts,
                                                         const std::vector<std::size_t>& lengths) {
   std::mt19937 random(3);
   std::vector<std::vector<std::int32_t>> sequences;
   for (const std::size_t length : lengths) {
     auto& ids = sequences.emplace_back(length);
-    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % model.vocab_size());
+    for (std::int32_t& id : ids) id = static_cast<std::int32_t>(random() % facts.vocab_size);
   }
   return sequences;
 }
@@ -33,7 +33,7 @@ struct Run {
 };
 
 Run run_sequences(const runtime::Engine& engine, const std::vector<std::size_t>& lengths) {
-  const auto ids = random_sequences(engine.model(), lengths);
+  const auto ids = random_sequences(engine.facts(), lengths);
   std::vector<runtime::Sequence> sequences;
   Run run;
   for (const auto& sequence : ids) {
@@ -41,8 +41,8 @@ Run run_sequences(const runtime::Engine& engine, const std::vector<std::size_t>&
     run.multiply_adds += engine.model().multiply_adds(sequence.size());
   }
   run.seconds = best_seconds([&] {
-    engine.qa_logits(
-        sequences, [](std::size_t, std::span<const float>, std::span<const float>) {}, &interrupt_flag());
+    engine.run(
+        sequences, [](std::size_t, std::span<const float>) {}, &interrupt_flag());
   });
   return run;
 }
@@ -51,7 +51,7 @@ constexpr int kMixed = 32;  // sequences of the mixed batch: a second or two of 
 
 // Lengths as those of SQuAD's questions with their windows: mean 186, a few at the full length.
 std::vector<std::size_t> mixed_lengths(const runtime::Engine& engine) {
-  const std::size_t limit = engine.model().max_positions();
+  const std::size_t limit = engine.facts().max_positions;
   std::mt19937 random(4);
   std::lognormal_distribution<double> length(5.15, 0.4);
   std::vector<std::size_t> lengths;
@@ -70,7 +70,7 @@ void bench_encoder(Report& report, const runtime::Engine& engine, const Ceilings
   const double ceiling = precision == models::Precision::kInt8   ? ceilings.int8
                          : precision == models::Precision::kBf16 ? ceilings.bf16
                                                                  : ceilings.fp32;
-  const std::size_t limit = engine.model().max_positions();
+  const std::size_t limit = engine.facts().max_positions;
   for (const std::size_t length : {32U, 128U, 384U}) {
     if (length > limit) continue;
     const Run run = run_sequences(engine, {length});
@@ -97,7 +97,7 @@ double callers_rate(const runtime::Engine& engine, const std::vector<std::vector
     threads.emplace_back([&, caller] {
       for (auto i = static_cast<std::size_t>(caller); !stop; i += static_cast<std::size_t>(callers)) {
         const runtime::Sequence sequence{.input_ids = ids[i % ids.size()], .token_type_ids = {}};
-        engine.qa_logits({&sequence, 1}, [&](std::size_t, auto, auto) { ++done; });
+        engine.run({&sequence, 1}, [&](std::size_t, std::span<const float>) { ++done; });
       }
     });
   }
@@ -115,7 +115,7 @@ double callers_rate(const runtime::Engine& engine, const std::vector<std::vector
 void bench_callers(Report& report, const runtime::Engine& engine) {
   constexpr std::array<int, 3> kCallers{1, 2, 4};
   constexpr int kRounds = 4;
-  const auto ids = random_sequences(engine.model(), mixed_lengths(engine));
+  const auto ids = random_sequences(engine.facts(), mixed_lengths(engine));
   std::array<double, kCallers.size()> best{};
   for (int round = 0; round < kRounds; ++round) {
     for (std::size_t i = 0; i < kCallers.size(); ++i) {

@@ -60,7 +60,7 @@ void bench_table(Report& report, const std::string& section, double ceiling, con
 
 void bench_products(Report& report, base::Isa isa, int threads, const Ceilings& ceilings) {
   base::ThreadPool pool(threads);
-  const kernels::Kernels& fp32 = kernels::kernels_for(isa);
+  const kernels::Fp32Kernels& fp32 = kernels::fp32_kernels_for(isa);
   std::vector<float> a, c;
   kernels::PackedMatrix floats;
   const auto prepare = [&](const Shape& shape) {

@@ -94,7 +94,8 @@ void write(const std::string& path, const std::vector<formats::NamedTensor>& ten
 void write_qa_logits(const LogitsArguments& arguments, const std::filesystem::path& model,
                      const std::vector<IdSequence>& inputs) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
-  const runtime::Engine engine = runtime::Engine::load(model, engine_options(arguments.model));
+  const runtime::Engine engine =
+      runtime::Engine::load(model, models::Task::kQuestionAnswering, engine_options(arguments.model));
   at_once.reset();
 
   std::vector<runtime::Sequence> sequences;
@@ -102,19 +103,16 @@ void write_qa_logits(const LogitsArguments& arguments, const std::filesystem::pa
   for (const IdSequence& input : inputs) {
     sequences.push_back({.input_ids = input.input_ids, .token_type_ids = input.token_type_ids});
   }
-  std::vector<std::vector<float>> start(inputs.size()), end(inputs.size());
-  engine.qa_logits(
+  std::vector<models::SpanLogits> logits(inputs.size());
+  engine.run(
       sequences,
-      [&](std::size_t i, std::span<const float> start_logits, std::span<const float> end_logits) {
-        start[i].assign(start_logits.begin(), start_logits.end());
-        end[i].assign(end_logits.begin(), end_logits.end());
-      },
+      [&](std::size_t i, std::span<const float> outputs) { logits[i] = models::split_span_logits(outputs); },
       &interrupt_flag());
 
   std::vector<formats::NamedTensor> tensors;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    tensors.push_back({"start_logits." + std::to_string(i), float_view(start[i])});
-    tensors.push_back({"end_logits." + std::to_string(i), float_view(end[i])});
+    tensors.push_back({"start_logits." + std::to_string(i), float_view(logits[i].start)});
+    tensors.push_back({"end_logits." + std::to_string(i), float_view(logits[i].end)});
   }
   write(arguments.out, tensors);
 }

@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "formats/safetensors.h"
+#include "models/encoder_model.h"
 #include "temporary_folder.h"
 
 namespace kvasir::tests {
@@ -102,6 +103,16 @@ inline std::vector<Window> load_padded_windows(const std::string& name) {
     EXPECT_EQ(i, static_cast<std::size_t>(view.shape[0]));
   }
   return windows;
+}
+
+// Runs a batch of one window and sets its logits.
+inline void run_window(const models::EncoderModel& model, const tensor::RaggedBatch& batch,
+                       models::ForwardContext& context, Window& window) {
+  std::vector<float> outputs(2 * batch.tokens());
+  model.run(batch, context, outputs);
+  models::SpanLogits logits = models::split_span_logits(outputs);
+  window.start = std::move(logits.start);
+  window.end = std::move(logits.end);
 }
 
 // Max error at most `tolerance` (the fixtures' 1e-4) times the largest expected logit.

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 
 namespace kvasir::kernels {
 
@@ -61,11 +61,12 @@ struct Bf16GemmCall {
   }
 };
 
-// See Kernels.
+// See Fp32Kernels.
 struct Bf16Kernels {
   void (*convert)(const Bf16Convert& call) noexcept;
   void (*gemm_block)(const Bf16GemmCall& call, const GemmBlock& block) noexcept;
-  // As Kernels::attention, whose scratch it takes: queries, keys, values and weights are rounded to bfloat16.
+  // As Fp32Kernels::attention, whose scratch it takes: queries, keys, values and weights are rounded to
+  // bfloat16.
   void (*attention)(const AttentionCall& call, float* scratch) noexcept;
 };
 

@@ -18,8 +18,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/fp32.h"
 #include "kernels/int8.h"
-#include "kernels/kernels.h"
 #include "tensor/blocks.h"
 
 namespace kvasir::kernels {
@@ -131,7 +131,7 @@ struct BlockGemmCall {
   }
 };
 
-// What an instruction set does with blocks; see Kernels.
+// What an instruction set does with blocks; see Fp32Kernels.
 struct BlockKernels {
   // Columns are a multiple of 32, of which the largest magnitude becomes 127: scale = largest / 127, byte =
   // round(x · (127 / largest)), with ties to even. The same bytes on every set. (NaN becomes -127, as a scale

@@ -4,9 +4,9 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
-#include "kernels/kernels.h"
 
 namespace kvasir::kernels {
 
@@ -81,7 +81,7 @@ void run(const Table& kernels, base::ThreadPool& pool, const Call& call, const S
 
 }  // namespace
 
-void gemm(const Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) {
+void gemm(const Fp32Kernels& kernels, base::ThreadPool& pool, const GemmCall& call) {
   assert(call.a != nullptr && call.b != nullptr && call.c != nullptr);
   assert(call.lda >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
   assert(call.c_block % kPanelColumns == 0);

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "tensor/dtype.h"
 
 namespace kvasir::kernels {
@@ -42,7 +42,7 @@ struct HalfGemmCall {
   }
 };
 
-// See Kernels.
+// See Fp32Kernels.
 struct HalfKernels {
   void (*gemm_block)(const HalfGemmCall& call, const GemmBlock& block) noexcept;
 };

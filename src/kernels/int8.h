@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <span>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 
 namespace kvasir::kernels {
 
@@ -94,7 +94,7 @@ struct Int8GemmCall {
   }
 };
 
-// What an instruction set does with bytes; see Kernels.
+// What an instruction set does with bytes; see Fp32Kernels.
 struct Int8Kernels {
   // Each row's range, made to include 0, is divided into 255 steps: scale = (max - min) / 255, zero =
   // round(-min / scale), byte = round(x / scale) + zero, with ties to even. The same bytes on every set.

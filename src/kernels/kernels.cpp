@@ -26,13 +26,13 @@ void check_available(base::Isa isa) {
                                            base::isa_name(base::best_isa()));
 }
 
-const IsaKernels& isa_kernels(base::Isa isa) {
+const IsaFp32Kernels& isa_fp32_kernels(base::Isa isa) {
   check_available(isa);
 #if defined(__x86_64__)
-  if (isa == base::Isa::kAvx512) return avx512_kernels();
-  if (isa == base::Isa::kAvx2) return avx2_kernels();
+  if (isa == base::Isa::kAvx512) return avx512_fp32_kernels();
+  if (isa == base::Isa::kAvx2) return avx2_fp32_kernels();
 #endif
-  return scalar_kernels();
+  return scalar_fp32_kernels();
 }
 
 const IsaInt8Kernels& isa_int8_kernels(base::Isa isa) {
@@ -50,8 +50,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-const Kernels& kernels_for(base::Isa isa) {
-  return isa_kernels(isa).table;
+const Fp32Kernels& fp32_kernels_for(base::Isa isa) {
+  return isa_fp32_kernels(isa).table;
 }
 
 namespace {
@@ -98,6 +98,24 @@ const HalfKernels& half_kernels_for(base::Isa isa) {
   return scalar_half_kernels();
 }
 
+const Kernels& kernels_for(base::Isa isa) {
+  const auto table_of = [](base::Isa one) {
+    return Kernels{.isa = one,
+                   .fp32 = fp32_kernels_for(one),
+                   .int8 = int8_kernels_for(one),
+                   .half = half_kernels_for(one),
+                   .quants = block_kernels_for(one),
+                   .bf16 = bf16_kernels_for(one)};
+  };
+  static const Kernels scalar = table_of(base::Isa::kScalar);
+  if (isa == base::Isa::kScalar) return scalar;
+  check_available(isa);
+  static const Kernels avx2 = table_of(base::Isa::kAvx2);
+  if (isa == base::Isa::kAvx2) return avx2;
+  static const Kernels avx512 = table_of(base::Isa::kAvx512);
+  return avx512;
+}
+
 bool has_vnni() noexcept {
 #if defined(__x86_64__)
   return base::best_isa() == base::Isa::kAvx512 && __builtin_cpu_supports("avx512vnni");
@@ -142,7 +160,7 @@ double measure_ceiling(double (*multiply_adds)(std::size_t rounds) noexcept, int
 }  // namespace
 
 double measure_fma_ceiling(base::Isa isa, int threads) {
-  return measure_ceiling(isa_kernels(isa).multiply_adds, threads);
+  return measure_ceiling(isa_fp32_kernels(isa).multiply_adds, threads);
 }
 
 double measure_bf16_ceiling(base::Isa isa, int threads) {

@@ -1,6 +1,6 @@
 #include <cassert>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 
 namespace kvasir::kernels {
 
@@ -11,7 +11,7 @@ PackedMatrix allocate_packed(std::size_t n, std::size_t k) {
   return packed;
 }
 
-PackedMatrix pack(const Kernels& kernels, const float* w, std::size_t n, std::size_t k) {
+PackedMatrix pack(const Fp32Kernels& kernels, const float* w, std::size_t n, std::size_t k) {
   PackedMatrix packed = allocate_packed(n, k);
   kernels.pack_rows(w, {.begin = 0, .end = n}, packed);
   return packed;

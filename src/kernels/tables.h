@@ -5,14 +5,14 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
-#include "kernels/kernels.h"
 
 namespace kvasir::kernels {
 
-struct IsaKernels {
-  Kernels table;
+struct IsaFp32Kernels {
+  Fp32Kernels table;
   // The register-only loop behind measure_fma_ceiling, `rounds` times; returns the multiply-adds done.
   double (*multiply_adds)(std::size_t rounds) noexcept;
 };
@@ -27,14 +27,14 @@ struct IsaBf16Kernels {
   double (*multiply_adds)(std::size_t rounds) noexcept;  // behind measure_bf16_ceiling
 };
 
-const IsaKernels& scalar_kernels() noexcept;
+const IsaFp32Kernels& scalar_fp32_kernels() noexcept;
 const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
 const BlockKernels& scalar_block_kernels() noexcept;
 const HalfKernels& scalar_half_kernels() noexcept;
 #if defined(__x86_64__)
-const IsaKernels& avx2_kernels() noexcept;
-const IsaKernels& avx512_kernels() noexcept;
+const IsaFp32Kernels& avx2_fp32_kernels() noexcept;
+const IsaFp32Kernels& avx512_fp32_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
 const BlockKernels& avx2_block_kernels() noexcept;

@@ -27,7 +27,7 @@ void for_row_blocks(base::ThreadPool& pool, std::size_t rows, const Body& body) 
 
 // A kernel that maps rows to rows, over all of them.
 void normalise(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
-               ForwardContext& context, const LayerNormRows& call) {
+               ForwardContext& context, const NormRows& call) {
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
@@ -85,7 +85,7 @@ kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& co
   std::byte* memory = context.workspace.bytes(kRounded, kernels::int8_rows_bytes(call.rows, call.columns));
   const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
-    context.int8.quantize(
+    context.kernels.int8.quantize(
         {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
         {.data = all.data + begin * all.stride,
          .scales = all.scales + begin,
@@ -101,11 +101,11 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
   auto* all = reinterpret_cast<std::uint16_t*>(
       context.workspace.bytes(kRounded, call.rows * stride * sizeof(std::uint16_t)));
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
-    context.bf16->convert({.x = call.x + begin * call.ldx,
-                           .ldx = call.ldx,
-                           .y = all + begin * stride,
-                           .rows = end - begin,
-                           .columns = call.columns});
+    context.kernels.bf16->convert({.x = call.x + begin * call.ldx,
+                                   .ldx = call.ldx,
+                                   .y = all + begin * stride,
+                                   .rows = end - begin,
+                                   .columns = call.columns});
   });
   return all;
 }
@@ -115,7 +115,7 @@ kernels::BlockRows quantize_blocks(const kernels::QuantizeCall& call, ForwardCon
   std::byte* memory = context.workspace.bytes(kRounded, kernels::block_rows_bytes(call.rows, call.columns));
   const kernels::BlockRows all = kernels::block_rows(memory, call.rows, call.columns);
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
-    context.blocks.quantize(
+    context.kernels.quants.quantize(
         {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
         {.data = all.data + begin * all.stride,
          .blocks = all.blocks + begin * all.block_stride,
@@ -156,12 +156,13 @@ void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, Forw
     if (const auto* blocks = std::get_if<kernels::BlockMatrix>(&part)) {
       if (!rows) rows = quantize_blocks(x, context);
       const kernels::BlockGemmCall gemm{.a = *rows, .b = blocks};
-      kernels::gemm(context.blocks, context.pool, with_column(with_output(gemm, linear, call), column));
+      kernels::gemm(context.kernels.quants, context.pool,
+                    with_column(with_output(gemm, linear, call), column));
       column += blocks->n;
     } else {
       const auto& half = std::get<kernels::HalfMatrix>(part);
       const kernels::HalfGemmCall gemm{.a = x.x, .lda = x.ldx, .b = &half};
-      kernels::gemm(context.half, context.pool, with_column(with_output(gemm, linear, call), column));
+      kernels::gemm(context.kernels.half, context.pool, with_column(with_output(gemm, linear, call), column));
       column += half.n;
     }
   }
@@ -176,17 +177,17 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
       .x = call.x, .ldx = call.x_stride == 0 ? in : call.x_stride, .rows = call.rows, .columns = in};
   if (const auto* fp32 = std::get_if<kernels::PackedMatrix>(&linear.weight)) {
     const kernels::GemmCall gemm{.a = x.x, .lda = x.ldx, .b = fp32};
-    kernels::gemm(context.kernels, context.pool, with_output(gemm, linear, call));
+    kernels::gemm(context.kernels.fp32, context.pool, with_output(gemm, linear, call));
   } else if (const auto* bf16 = std::get_if<kernels::Bf16Matrix>(&linear.weight)) {
     const kernels::Bf16GemmCall gemm{
         .a = round_to_bf16(x, context), .lda = kernels::bf16_stride(in), .b = bf16};
-    kernels::gemm(*context.bf16, context.pool, with_output(gemm, linear, call));
+    kernels::gemm(*context.kernels.bf16, context.pool, with_output(gemm, linear, call));
   } else if (const auto* stored = std::get_if<Linear::Stored>(&linear.weight)) {
     multiply(*stored, x, context, linear, call);
   } else {
     const kernels::Int8GemmCall gemm{.a = quantize(x, context),
                                      .b = std::get_if<kernels::Int8Matrix>(&linear.weight)};
-    kernels::gemm(context.int8, context.pool, with_output(gemm, linear, call));
+    kernels::gemm(context.kernels.int8, context.pool, with_output(gemm, linear, call));
   }
 }
 
@@ -201,14 +202,7 @@ void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBo
   std::mutex mutex;
   std::exception_ptr failure;
   context.pool.parallel_for(count, [&](std::size_t block, int thread) noexcept {
-    Worker& worker = context.workers[static_cast<std::size_t>(thread)];
-    ForwardContext own{.kernels = context.kernels,
-                       .pool = worker.alone,
-                       .workspace = worker.workspace,
-                       .workers = {},
-                       .int8 = context.int8,
-                       .blocks = context.blocks,
-                       .bf16 = context.bf16};
+    ForwardContext own = context.on(context.workers[static_cast<std::size_t>(thread)]);
     try {
       body(own, {.begin = blocks.rows * block / count, .end = blocks.rows * (block + 1) / count});
     } catch (...) {
@@ -219,37 +213,37 @@ void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBo
   if (failure) std::rethrow_exception(failure);
 }
 
-void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
-  normalise(context.kernels.layer_norm, norm, context, call);
+void forward(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
+  normalise(context.kernels.fp32.layer_norm, norm, context, call);
 }
 
-void rms_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
+void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call) {
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
-    context.kernels.rms_norm({.x = call.x + begin * width,
-                              .weight = norm.weight.data(),
-                              .y = y + begin * width,
-                              .rows = end - begin,
-                              .columns = width,
-                              .epsilon = call.epsilon});
+    context.kernels.fp32.rms_norm({.x = call.x + begin * width,
+                                   .weight = norm.weight.data(),
+                                   .y = y + begin * width,
+                                   .rows = end - begin,
+                                   .columns = width,
+                                   .epsilon = call.epsilon});
   });
 }
 
-void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call) {
-  normalise(context.kernels.no_norm, norm, context, call);
+void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
+  normalise(context.kernels.fp32.no_norm, norm, context, call);
 }
 
 void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows) {
   for_row_blocks(context.pool, rows.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     for (std::size_t row = begin; row < end; ++row) {
       float* x = rows.x + row * 2 * rows.width;
-      context.kernels.activate_gated(activation, x, x + rows.width, rows.width);
+      context.kernels.fp32.activate_gated(activation, x, x + rows.width, rows.width);
     }
   });
 }
 
-void Embedding::read_row(const kernels::Kernels& kernels, std::size_t row,
+void Embedding::read_row(const kernels::Fp32Kernels& kernels, std::size_t row,
                          std::span<float> out) const noexcept {
   if (table.dtype == tensor::DType::kF16) {
     kernels.convert_half(table.data + row * out.size() * sizeof(std::uint16_t), out.data(), out.size());
@@ -267,7 +261,7 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
   const Embedding& any = embeddings.word != nullptr ? *embeddings.word : *embeddings.position;
   const auto width = static_cast<std::size_t>(any.table.shape[1]);
   float* scratch = context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * width);
-  const kernels::Kernels& k = context.kernels;
+  const kernels::Fp32Kernels& k = context.kernels.fp32;
   for_row_blocks(
       context.pool, batch.tokens(), [&](std::size_t begin, std::size_t end, std::size_t worker) noexcept {
         const std::span<float> term(scratch + worker * width, width);
@@ -304,7 +298,7 @@ void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, For
   const auto width = static_cast<std::size_t>(table.table.shape[1]);
   for_row_blocks(context.pool, ids.size(), [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     for (std::size_t i = begin; i < end; ++i) {
-      table.read_row(context.kernels, static_cast<std::size_t>(ids[i]), {x + i * width, width});
+      table.read_row(context.kernels.fp32, static_cast<std::size_t>(ids[i]), {x + i * width, width});
     }
   });
 }
@@ -326,20 +320,13 @@ void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x) {
   }
 }
 
-void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out,
-             std::span<const std::int32_t> wanted) {
-  const std::size_t rows = wanted.empty() ? out.start.size() : wanted.size();
-  float* logits = context.workspace.floats(kHeadOut, rows * 2);
-  forward(qa_outputs, context, {.x = x, .y = logits, .rows = rows});
-  if (!wanted.empty()) {
-    std::ranges::fill(out.start, kUnwantedLogit);
-    std::ranges::fill(out.end, kUnwantedLogit);
+std::span<float> keep_rows(std::span<const std::int32_t> wanted, std::size_t width, std::span<float> x) {
+  if (wanted.empty()) return x;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto from = static_cast<std::size_t>(wanted[i]);
+    if (from != i) std::copy_n(x.data() + from * width, width, x.data() + i * width);
   }
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::size_t token = wanted.empty() ? row : static_cast<std::size_t>(wanted[row]);
-    out.start[token] = logits[2 * row];
-    out.end[token] = logits[2 * row + 1];
-  }
+  return x.first(wanted.size() * width);
 }
 
 }  // namespace kvasir::models

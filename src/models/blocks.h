@@ -5,13 +5,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <variant>
 #include <vector>
 
-#include "kernels/blocks.h"
-#include "kernels/half.h"
-#include "models/qa_model.h"
+#include "kernels/kernels.h"
+#include "models/forward_context.h"
+#include "tensor/ragged_batch.h"
 #include "tensor/view.h"
 
 namespace kvasir::models {
@@ -78,17 +79,23 @@ struct LayerNorm {
   std::size_t width() const noexcept { return weight.size(); }
 };
 
-struct LayerNormRows {
+// Llama's: x / √(mean of x² + epsilon) · weight.
+struct RmsNorm {
+  tensor::Buffer<float> weight;  // [width]
+
+  std::size_t width() const noexcept { return weight.size(); }
+};
+
+struct NormRows {
   float* x = nullptr;  // [rows, width]
   std::size_t rows = 0;
   float epsilon = 1e-12F;
   float* y = nullptr;  // [rows, width]; null: in place
 };
-void forward(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
-// Llama's RMSNorm, whose bias there is none of: x / √(mean of x² + epsilon) · weight.
-void rms_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
+void forward(const LayerNorm& norm, ForwardContext& context, const NormRows& call);
+void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call);
 // MobileBERT's NoNorm, which has the weights of a LayerNorm: x · weight + bias.
-void no_norm(const LayerNorm& norm, ForwardContext& context, const LayerNormRows& call);
+void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& call);
 
 struct GatedRows {
   float* x = nullptr;  // [rows, 2 · width]: the first half of each becomes activation(first) · second
@@ -98,10 +105,11 @@ void activate_gated(kernels::Activation activation, ForwardContext& context, con
 
 // A table that stays in the mapped file as it is stored; rows are converted when they are looked up.
 struct Embedding {
-  tensor::TensorView table;      // [rows, width]
-  tensor::Buffer<float> scales;  // [rows] of a table of bytes, else empty
+  tensor::TensorView table;             // [rows, width]
+  std::shared_ptr<const void> storage;  // that the table lies in
+  tensor::Buffer<float> scales;         // [rows] of a table of bytes, else empty
 
-  void read_row(const kernels::Kernels& kernels, std::size_t row, std::span<float> out) const noexcept;
+  void read_row(const kernels::Fp32Kernels& kernels, std::size_t row, std::span<float> out) const noexcept;
 };
 
 // LayerNorm((word + token type) + position) of every token. Positions count from 0 in each sequence.
@@ -129,10 +137,9 @@ float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, Forwar
 // Sets the rows of pads to 0.
 void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
 
-// The question-answering head: a Linear with two outputs per token, start and end. `wanted`: the tokens that
-// the rows of x are of, if not all; the logits of the others become kUnwantedLogit.
-void qa_head(const Linear& qa_outputs, ForwardContext& context, const float* x, QaLogits out,
-             std::span<const std::int32_t> wanted = {});
+// Moves the rows of x [·, width] that are wanted (RaggedBatch::wanted) to its beginning, and returns them.
+// None wanted: all.
+std::span<float> keep_rows(std::span<const std::int32_t> wanted, std::size_t width, std::span<float> x);
 
 // Slots of the workspace, one per buffer that lives at the same time as another.
 enum Slot : std::size_t {

@@ -146,11 +146,11 @@ const float* rotary_rows(const Rotary& rotary, const DecoderBatch& batch, Forwar
 void rotate_heads(const DecoderBatch& batch, ForwardContext& context, const RotateHeads& call) {
   for_tokens(context.pool, batch.tokens(), [&](std::size_t token) noexcept {
     const float* angles = call.angles + token * call.head_dim;
-    context.kernels.rotate({.x = call.x + token * call.x_stride,
-                            .cos = angles,
-                            .sin = angles + call.head_dim / 2,
-                            .heads = call.heads,
-                            .head_dim = call.head_dim});
+    context.kernels.fp32.rotate({.x = call.x + token * call.x_stride,
+                                 .cos = angles,
+                                 .sin = angles + call.head_dim / 2,
+                                 .heads = call.heads,
+                                 .head_dim = call.head_dim});
   });
 }
 
@@ -190,7 +190,7 @@ void add_positions(const Embedding& table, const DecoderBatch& batch, ForwardCon
   const Places places(batch);
   std::vector<float> row(width);
   for (std::size_t token = 0; token < batch.tokens(); ++token) {
-    table.read_row(context.kernels, places[token].position, row);
+    table.read_row(context.kernels.fp32, places[token].position, row);
     for (std::size_t i = 0; i < width; ++i) x[token * width + i] += row[i];
   }
 }
@@ -270,11 +270,11 @@ void store(const CausalAttention& attention, const DecoderBatch& batch, const Kv
     std::byte* page = batch.sequences[place.sequence].pages[place.position / kernels::kPageTokens];
     const float* keys = call.qkv + token * attention.qkv_width() + attention.heads * head_dim;
     for (std::size_t head = 0; head < attention.kv_heads; ++head) {
-      context.kernels.store_kv({.k = keys + head * head_dim,
-                                .v = keys + kv_width + head * head_dim,
-                                .part = page + kv.part(call.layer, head),
-                                .slot = place.position % kernels::kPageTokens,
-                                .layout = kv.layout});
+      context.kernels.fp32.store_kv({.k = keys + head * head_dim,
+                                     .v = keys + kv_width + head * head_dim,
+                                     .part = page + kv.part(call.layer, head),
+                                     .slot = place.position % kernels::kPageTokens,
+                                     .layout = kv.layout});
     }
   });
 }
@@ -288,7 +288,7 @@ void attend(const CausalAttention& attention, const DecoderBatch& batch, const K
   const std::vector<Task> tasks = make_tasks(attention, batch, static_cast<std::size_t>(context.pool.size()));
   std::size_t size = 0;
   for (const Task& t : tasks) {
-    size = std::max(size, context.kernels.attention_scratch(t.queries * t.heads, t.keys, head_dim));
+    size = std::max(size, context.kernels.fp32.attention_scratch(t.queries * t.heads, t.keys, head_dim));
   }
   size = (size + kernels::kPanelColumns - 1) / kernels::kPanelColumns * kernels::kPanelColumns;
   float* scratch = context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * size);
@@ -304,7 +304,7 @@ void attend(const CausalAttention& attention, const DecoderBatch& batch, const K
     if (call.biases != nullptr) {
       bias = call.biases + task.first_head * length + (by_distance ? length - 1 - task.first_query : 0);
     }
-    context.kernels.attention(
+    context.kernels.fp32.attention(
         {.q = call.qkv + task.first_token * attention.qkv_width() + task.first_head * head_dim,
          .pages = &pages,
          .out = call.out + task.first_token * width + task.first_head * head_dim,

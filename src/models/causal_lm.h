@@ -15,7 +15,9 @@
 #include <string>
 
 #include "kernels/kv_page.h"
-#include "models/qa_model.h"
+#include "models/forward_context.h"
+#include "models/load_options.h"
+#include "models/weight_visitor.h"
 
 namespace kvasir::models {
 
@@ -50,6 +52,9 @@ struct DecoderBatch {
 
 class CausalLm {
  public:
+  CausalLm() = default;
+  CausalLm(const CausalLm&) = delete;
+  CausalLm& operator=(const CausalLm&) = delete;
   virtual ~CausalLm() = default;
 
   // Runs the tokens: their keys and values go into the pages, and out gets [outputs, vocab_size()].
@@ -62,7 +67,9 @@ class CausalLm {
   virtual const std::string& family() const noexcept = 0;  // config.json's model_type
   virtual std::size_t max_positions() const noexcept = 0;  // longest sequence, tokens
   virtual std::size_t vocab_size() const noexcept = 0;     // columns of the logits
-  virtual std::size_t parameters() const noexcept = 0;
+  // Shows the visitor every weight, in the order of the model.
+  virtual void visit(WeightVisitor& visitor) = 0;
+  virtual void visit(ConstWeightVisitor& visitor) const = 0;
   // Whether what a token computes depends on the length of its sequence (dynamic NTK scaling) once that has
   // more tokens than this; SIZE_MAX: never. Longer sequences cannot share pages with others.
   virtual std::size_t sharable_positions() const noexcept { return SIZE_MAX; }

@@ -49,7 +49,7 @@ class DistanceRows {
 class DisentangledBias final : public ScoreBias {
  public:
   DisentangledBias(const ProjectedDistances& distances, const DistanceRows& rows,
-                   const kernels::Kernels& kernels)
+                   const kernels::Fp32Kernels& kernels)
       : distances_(distances), rows_(rows), kernels_(kernels) {}
 
   std::size_t scratch_size(const AttentionTask& task) const noexcept override;
@@ -59,7 +59,7 @@ class DisentangledBias final : public ScoreBias {
  private:
   const ProjectedDistances& distances_;
   const DistanceRows& rows_;
-  const kernels::Kernels& kernels_;
+  const kernels::Fp32Kernels& kernels_;
 };
 
 }  // namespace kvasir::models

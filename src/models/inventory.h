@@ -5,12 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "models/blocks.h"
+#include "models/weight_source.h"
+#include "models/weight_visitor.h"
 #include "tensor/view.h"
 
 namespace kvasir::models {
 
-// Whether it is wide enough to be computed with bytes: heads are not.
+// Matrices with fewer outputs, which heads have, gain nothing from bf16 or int8, and show their errors first.
+inline constexpr std::size_t kMinRoundedOutputs = 16;
+// Whether it is wide enough to be computed with bytes.
 bool can_be_int8(const Linear& linear) noexcept;
 
 struct Inventory {
@@ -27,6 +30,24 @@ struct Inventory {
     std::optional<tensor::TensorView> scales = {};  // of a tensor of bytes, [rows]
   };
   std::vector<Entry> entries;
+};
+
+// The visitor that fills it, once the weights are loaded.
+class InventoryTaker final : public ConstWeightVisitor {
+ public:
+  InventoryTaker(WeightSource& source, Inventory& inventory) : source_(source), inventory_(inventory) {}
+
+  void embedding(const std::string& name, const Embedding& table, const MatrixShape& shape) override;
+  void layer_norm(const std::string& name, const LayerNorm& norm, const Dim& width, Bias bias) override;
+  void rms_norm(const std::string& name, const RmsNorm& norm, const Dim& width) override;
+  void linear(LinearParts parts, const Linear& linear, const Dim& columns, Bias bias) override;
+  void convolution(const std::string& name, const Linear& linear, const ConvolutionShape& shape) override;
+
+ private:
+  void add(Inventory::Kind kind, const std::string& name, const Linear* linear = nullptr);
+
+  WeightSource& source_;
+  Inventory& inventory_;
 };
 
 }  // namespace kvasir::models

@@ -33,19 +33,11 @@ void project_and_feed(const PostNormLayer& layer, const PostNormOptions& options
   forward(layer.output_norm, context, {.x = x.data(), .rows = rows, .epsilon = options.epsilon});
 }
 
-// The wanted rows side by side, where the first of all were.
-std::span<float> keep_rows(std::span<const std::int32_t> wanted, std::size_t width, std::span<float> x) {
-  for (std::size_t i = 0; i < wanted.size(); ++i) {
-    const std::size_t from = static_cast<std::size_t>(wanted[i]);
-    if (from != i) std::copy_n(x.data() + from * width, width, x.data() + i * width);
-  }
-  return x.first(wanted.size() * width);
-}
+}  // namespace
 
-// One layer, whose output has the wanted rows alone if there are any.
-std::span<float> forward_wanted(const PostNormLayer& layer, const PostNormOptions& options,
-                                const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
-                                std::span<const std::int32_t> wanted) {
+std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& options,
+                         const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
+                         std::span<const std::int32_t> wanted) {
   const std::size_t width = layer.qkv.in();
   const std::size_t rows = x.size() / width;
   float* qkv = context.workspace.floats(kQkv, rows * 3 * width);
@@ -66,10 +58,8 @@ std::span<float> forward_wanted(const PostNormLayer& layer, const PostNormOption
   AttentionOptions attention = options.attention;
   attention.rounded = !layer.qkv.is_fp32();
   attend(plan, attention, context, buffers);
-  if (!wanted.empty()) {
-    x = keep_rows(wanted, width, x);
-    attended = keep_rows(wanted, width, attended);
-  }
+  x = keep_rows(wanted, width, x);
+  attended = keep_rows(wanted, width, attended);
   in_row_blocks(context, blocks_of(layer, x.size() / width), [&](ForwardContext& own, kernels::RowRange r) {
     const std::size_t first = r.begin * width, count = (r.end - r.begin) * width;
     project_and_feed(layer, options, own, attended.subspan(first, count), x.subspan(first, count));
@@ -77,20 +67,13 @@ std::span<float> forward_wanted(const PostNormLayer& layer, const PostNormOption
   return x;
 }
 
-}  // namespace
-
-void forward(const PostNormLayer& layer, const PostNormOptions& options, const AttentionPlan& plan,
-             ForwardContext& context, std::span<float> x) {
-  forward_wanted(layer, options, plan, context, x, {});
-}
-
-std::span<const float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
-                               const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
-                               std::span<const std::int32_t> wanted) {
+std::span<float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
+                         const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
+                         std::span<const std::int32_t> wanted) {
   for (const PostNormLayer& layer : layers.first(layers.size() - 1)) {
     forward(layer, options, plan, context, x);
   }
-  return forward_wanted(layers.back(), options, plan, context, x, wanted);
+  return forward(layers.back(), options, plan, context, x, wanted);
 }
 
 double post_norm_multiply_adds(std::size_t width, std::size_t inner, std::size_t tokens) noexcept {

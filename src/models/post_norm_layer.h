@@ -45,15 +45,17 @@ struct PostNormOptions {
   AttentionOptions attention = {};
 };
 
-// x [tokens, width] becomes the layer's output.
-void forward(const PostNormLayer& layer, const PostNormOptions& options, const AttentionPlan& plan,
-             ForwardContext& context, std::span<float> x);
+// x [tokens, width] becomes the layer's output, which it returns: of the wanted tokens alone, side by side,
+// or of all if none are named (RaggedBatch::wanted). Keys and values are of all tokens; what follows
+// attention is computed for the wanted ones.
+std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& options,
+                         const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
+                         std::span<const std::int32_t> wanted = {});
 
-// A stack of them. Keys and values of the last are of all tokens, what follows attention is computed for the
-// wanted ones alone (RaggedBatch::wanted), whose rows come to lie side by side: they are returned.
-std::span<const float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
-                               const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
-                               std::span<const std::int32_t> wanted);
+// A stack of them; `wanted` is of the last.
+std::span<float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
+                         const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
+                         std::span<const std::int32_t> wanted);
 
 // Multiply-adds of one layer over one sequence: four projections, two of the feed-forward, scores and sums.
 double post_norm_multiply_adds(std::size_t width, std::size_t inner, std::size_t tokens) noexcept;

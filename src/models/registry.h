@@ -1,44 +1,52 @@
-// What a family offers to the registry: one function that loads it. A new family is one file under encoder/
-// or decoder/, its line here and its line in registry.cpp.
+// What a family offers to the registry: one record. A new family is one file under encoder/ or decoder/, its
+// line here and its line in registry.cpp.
 #pragma once
 
-#include <filesystem>
 #include <memory>
+#include <string_view>
 
-#include "formats/gguf.h"
 #include "models/causal_lm.h"
 #include "models/config.h"
-#include "models/qa_model.h"
+#include "models/encoder.h"
+#include "models/head.h"
+#include "models/weight_source.h"
 
 namespace kvasir::models {
 
-// What a model is loaded from and for.
-struct LoadContext {
-  const std::filesystem::path& folder;
-  const ConfigReader& config;  // of FOLDER/config.json, or what a GGUF file says in its words
-  const kernels::Kernels& kernels;
-  base::ThreadPool& pool;
-  Precision precision;
-  // Whether weights of 16 bits stay so under kAuto. Decoders read them for each token, and half is twice as
-  // fast; encoders read them for many, and fp32 saves their widening.
-  bool keeps_half;
-  Inventory* inventory;                                     // filled after loading, or null
-  std::shared_ptr<const formats::GgufFile> gguf = nullptr;  // in place of the folder, if not null
+struct EncoderFamily {
+  const char* prefix;  // of its tensors' names, which checkpoints may have or not
+  std::unique_ptr<Encoder> (*encoder)(const ConfigReader& config);
+  using MakeHead = std::unique_ptr<Head> (*)(const ConfigReader& config, const EncoderFacts& facts);
+  MakeHead span_head;
+  MakeHead classifier;
 };
 
-std::unique_ptr<const QaModel> load_bert(const LoadContext& context);
-std::unique_ptr<const QaModel> load_distilbert(const LoadContext& context);
-std::unique_ptr<const QaModel> load_roberta(const LoadContext& context);  // and XLM-RoBERTa
-std::unique_ptr<const QaModel> load_electra(const LoadContext& context);
-std::unique_ptr<const QaModel> load_albert(const LoadContext& context);
-std::unique_ptr<const QaModel> load_mpnet(const LoadContext& context);
-std::unique_ptr<const QaModel> load_mobilebert(const LoadContext& context);
-std::unique_ptr<const QaModel> load_modernbert(const LoadContext& context);
-std::unique_ptr<const QaModel> load_deberta_v2(const LoadContext& context);
+extern const EncoderFamily kBert;
+extern const EncoderFamily kDistilBert;
+extern const EncoderFamily kRoberta;  // and XLM-RoBERTa
+extern const EncoderFamily kElectra;
+extern const EncoderFamily kAlbert;
+extern const EncoderFamily kMPNet;
+extern const EncoderFamily kMobileBert;
+extern const EncoderFamily kModernBert;
+extern const EncoderFamily kDebertaV2;
 
-std::unique_ptr<const CausalLm> load_llama(const LoadContext& context);
-std::unique_ptr<const CausalLm> load_falcon(const LoadContext& context);
-std::unique_ptr<const CausalLm> load_bloom(const LoadContext& context);
-std::unique_ptr<const CausalLm> load_mpt(const LoadContext& context);
+// The family that config.json's model_type names. Throws kUnsupported if it is no encoder that is known.
+const EncoderFamily& encoder_family(const ConfigReader& config);
+
+struct DecoderFamily {
+  const char* prefix;
+  // source: for what config.json does not say.
+  std::unique_ptr<CausalLm> (*model)(const ConfigReader& config, WeightSource& source);
+};
+
+extern const DecoderFamily kLlama;
+extern const DecoderFamily kFalcon;
+extern const DecoderFamily kBloom;
+extern const DecoderFamily kMpt;
+
+// The same of language models.
+const DecoderFamily& decoder_family(const ConfigReader& config);
+bool is_decoder_type(std::string_view model_type) noexcept;
 
 }  // namespace kvasir::models

@@ -47,11 +47,11 @@ void rotate(const tensor::RaggedBatch& batch, ForwardContext& context, const Rot
     for (std::size_t token = begin; token < end; ++token) {
       while (static_cast<std::size_t>(sequence[1]) <= token) ++sequence;
       const float* angles = rows.table + (token - static_cast<std::size_t>(*sequence)) * rows.head_dim;
-      context.kernels.rotate({.x = rows.x + token * rows.x_stride,
-                              .cos = angles,
-                              .sin = angles + rows.head_dim / 2,
-                              .heads = rows.heads,
-                              .head_dim = rows.head_dim});
+      context.kernels.fp32.rotate({.x = rows.x + token * rows.x_stride,
+                                   .cos = angles,
+                                   .sin = angles + rows.head_dim / 2,
+                                   .heads = rows.heads,
+                                   .head_dim = rows.head_dim});
     }
   });
 }

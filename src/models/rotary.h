@@ -4,7 +4,8 @@
 
 #include <cstddef>
 
-#include "models/qa_model.h"
+#include "models/forward_context.h"
+#include "tensor/ragged_batch.h"
 
 namespace kvasir::models {
 

@@ -90,7 +90,7 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
   const std::size_t head_dim = buffers.head_dim;
   std::size_t kernel_size = 0, bias_size = 0;
   for (const AttentionTask& t : plan.tasks()) {
-    kernel_size = std::max(kernel_size, context.kernels.attention_scratch(t.queries, t.keys, head_dim));
+    kernel_size = std::max(kernel_size, context.kernels.fp32.attention_scratch(t.queries, t.keys, head_dim));
     if (options.bias != nullptr) bias_size = std::max(bias_size, options.bias->scratch_size(t));
   }
   const std::size_t bias_offset = align(kernel_size), thread_size = bias_offset + align(bias_size);
@@ -98,8 +98,8 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
       context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * thread_size);
   const float scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
 
-  const auto kernel =
-      options.rounded && context.bf16 != nullptr ? context.bf16->attention : context.kernels.attention;
+  const auto kernel = options.rounded && context.kernels.bf16 != nullptr ? context.kernels.bf16->attention
+                                                                         : context.kernels.fp32.attention;
   context.pool.parallel_for(plan.tasks().size(), [&](std::size_t i, int worker) noexcept {
     const AttentionTask& task = plan.tasks()[i];
     float* own = scratch + static_cast<std::size_t>(worker) * thread_size;

@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "models/qa_model.h"
+#include "models/forward_context.h"
+#include "tensor/ragged_batch.h"
 
 namespace kvasir::models {
 

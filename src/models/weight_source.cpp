@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "kvasir/error.h"
 #include "models/gguf_names.h"
-#include "models/registry.h"
 #include "tensor/strided.h"
 
 namespace kvasir::models {
@@ -78,31 +77,22 @@ bool is_ignored(std::string_view canonical_name) noexcept {
 
 WeightSource::WeightSource(const std::filesystem::path& folder, std::string_view base_prefix)
     : prefix_(base_prefix) {
-  open_folder(folder);
-}
-
-WeightSource::WeightSource(const LoadContext& load, std::string_view base_prefix)
-    : gguf_(load.gguf), prefix_(base_prefix) {
-  if (gguf_ == nullptr) {
-    open_folder(load.folder);
-  } else {
-    open_gguf(load.config.json());
-  }
-}
-
-void WeightSource::open_folder(const std::filesystem::path& folder) {
-  checkpoint_ = std::make_unique<const formats::Checkpoint>(folder);
-  origin_ = checkpoint_->origin();
-  for (const auto& [name, tensor] : checkpoint_->tensors()) {
+  storage_->checkpoint = std::make_unique<const formats::Checkpoint>(folder);
+  const formats::Checkpoint& checkpoint = *storage_->checkpoint;
+  origin_ = checkpoint.origin();
+  for (const auto& [name, tensor] : checkpoint.tensors()) {
     add({.name = name, .view = tensor.view, .file = tensor.file, .mapped = tensor.mapped}, name);
   }
 }
 
-void WeightSource::open_gguf(const base::JsonObject& config) {
-  origin_ = gguf_->origin();
+WeightSource::WeightSource(std::shared_ptr<const formats::GgufFile> gguf, const base::JsonObject& config,
+                           std::string_view base_prefix)
+    : prefix_(base_prefix) {
+  storage_->gguf = std::move(gguf);
+  origin_ = storage_->gguf->origin();
   layout_ = std::make_shared<const GgufLayout>(gguf_layout(config));
   const GgufLayout& layout = *layout_;
-  for (const auto& [name, tensor] : gguf_->tensors()) {
+  for (const auto& [name, tensor] : storage_->gguf->tensors()) {
     if (name == "rope_freqs.weight") continue;  // a setting, which config_from_gguf has read
     const std::string translated = huggingface_name(layout, name).value_or(name);
     const std::size_t rows = tensor.view.shape.empty() ? 0 : static_cast<std::size_t>(tensor.view.shape[0]);
@@ -117,10 +107,10 @@ void WeightSource::open_gguf(const base::JsonObject& config) {
 
 void WeightSource::add(StoredTensor tensor, const std::string& huggingface_name) {
   const std::string canonical = canonical_name(huggingface_name, prefix_);
-  if (is_ignored(canonical)) return;
   const std::string name = tensor.name;
   const auto [place, fresh] = tensors_.emplace(canonical, std::move(tensor));
   if (!fresh) {
+    if (is_ignored(canonical)) return;
     throw Error(ErrorCode::kFormat, place->second.file + ": tensors " + place->second.name + " and " + name +
                                         " are two names of one weight; remove one");
   }
@@ -136,7 +126,7 @@ void WeightSource::transpose(StoredTensor& tensor) {
   tensor.view.shape = shape;
   tensor.view.data = copy.data();
   tensor.mapped = nullptr;
-  copies_.push_back(std::move(copy));
+  storage_->copies.push_back(std::move(copy));
 }
 
 const StoredTensor* WeightSource::find(const std::string& name) {
@@ -153,7 +143,7 @@ std::string WeightSource::name_in_file(const std::string& canonical) const {
 void WeightSource::warn_about_unused() const {
   std::vector<std::string> unused;
   for (const auto& [canonical, stored] : tensors_) {
-    if (!used_.contains(canonical)) unused.push_back(stored.name);
+    if (!used_.contains(canonical) && !is_ignored(canonical)) unused.push_back(stored.name);
   }
   if (unused.empty()) return;
   base::log(base::LogLevel::kWarning,

@@ -14,13 +14,11 @@
 #include "base/json.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "models/row_order.h"
 #include "tensor/buffer.h"
 #include "tensor/view.h"
 
 namespace kvasir::models {
-
-// Rows in another order: row i of the result is row order[i] of the source. Empty: as they are.
-using RowOrder = std::vector<std::uint32_t>;
 
 // A tensor of a file, under the name that it has there.
 struct StoredTensor {
@@ -33,41 +31,45 @@ struct StoredTensor {
   std::string where() const { return file + ": tensor " + name; }
 };
 
-struct LoadContext;
 struct GgufLayout;
 
 class WeightSource {
  public:
-  // Opens what the context says: the folder's weights, or those of its GGUF file under Hugging Face's names.
-  WeightSource(const LoadContext& load, std::string_view base_prefix);
   // Opens the folder's weights. Throws as formats::Checkpoint; kFormat if two tensors have the same canonical
   // name. base_prefix: "bert.", which checkpoints may have or not.
   WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
+  // The weights of a GGUF file under Hugging Face's names. config: what the file says in the words of
+  // config.json.
+  WeightSource(std::shared_ptr<const formats::GgufFile> gguf, const base::JsonObject& config,
+               std::string_view base_prefix);
 
   // By canonical name; null if there is none. What was asked for counts as used.
   const StoredTensor* find(const std::string& name);
   // Of a tensor that is known to be of no use: no warning.
   void leave_out(const std::string& name) { used_.insert(name); }
   const std::string& prefix() const noexcept { return prefix_; }
+  // What the views of its tensors lie in, for as long as somebody holds it.
+  std::shared_ptr<const void> storage() const noexcept { return storage_; }
   // For errors: the files, what says which sizes tensors should have, and how a tensor that is missing is
   // called there.
   const std::string& origin() const noexcept { return origin_; }
-  const char* config_name() const noexcept { return gguf_ == nullptr ? "config.json" : "the metadata"; }
+  const char* config_name() const noexcept { return layout_ == nullptr ? "config.json" : "the metadata"; }
   std::string name_in_file(const std::string& canonical) const;
   // Logs one warning that names the tensors that nobody asked for.
   void warn_about_unused() const;
 
  private:
-  void open_folder(const std::filesystem::path& folder);
-  void open_gguf(const base::JsonObject& config);
   void add(StoredTensor tensor, const std::string& huggingface_name);
   void transpose(StoredTensor& tensor);
 
-  std::unique_ptr<const formats::Checkpoint> checkpoint_;  // one of the two
-  std::shared_ptr<const formats::GgufFile> gguf_;
-  std::shared_ptr<const GgufLayout> layout_;  // of the latter
+  struct Storage {
+    std::unique_ptr<const formats::Checkpoint> checkpoint;  // one of the two
+    std::shared_ptr<const formats::GgufFile> gguf;
+    std::vector<tensor::Buffer<std::byte>> copies;
+  };
+  std::shared_ptr<Storage> storage_ = std::make_shared<Storage>();
+  std::shared_ptr<const GgufLayout> layout_;  // of a GGUF file
   std::string prefix_, origin_;
-  std::vector<tensor::Buffer<std::byte>> copies_;
   std::map<std::string, StoredTensor> tensors_;
   std::set<std::string> used_;
 };
@@ -79,7 +81,8 @@ class WeightSource {
 std::string canonical_name(std::string_view name, std::string_view base_prefix);
 // TensorFlow keeps the kernels of dense layers as [inputs, outputs]: the other way round.
 bool is_transposed(std::string_view name) noexcept;
-// Leftovers of pre-training and of old versions that a QA model has no use for.
+// Leftovers of pre-training and of old versions: if a model has no use for them, they are not worth a
+// warning.
 bool is_ignored(std::string_view canonical_name) noexcept;
 
 }  // namespace kvasir::models

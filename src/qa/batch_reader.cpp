@@ -54,14 +54,14 @@ class BatchReader {
       : reader_(reader), options_(options), on_result_(on_result), runs_(queries.size()) {
     const text::Tokenizer& tokenizer = reader.tokenizer;
     limits_ = {.tokenizer_max = tokenizer.model_max_length(),
-               .model_max = reader.engine.model().max_positions(),
+               .model_max = reader.engine.facts().max_positions,
                .template_tokens = tokenizer.pair_template_tokens()};
     lengths_ = window_lengths(options, limits_);
     cls_id_ = tokenizer.special_ids().cls.value_or(-1);
     make_decoder({}, options, reader.calibration);  // checks the options
     const std::vector<std::string>& inputs = tokenizer.model_input_names();
     feeds_types_ = std::find(inputs.begin(), inputs.end(), "token_type_ids") != inputs.end() &&
-                   reader.engine.model().type_vocab_size() > 0;
+                   reader.engine.facts().type_vocab_size > 0;
     if (options.pad_to_max_length) check_padding();
     for (std::size_t i = 0; i < queries.size(); ++i) {
       try {
@@ -227,10 +227,10 @@ class BatchReader {
     };
     decode_ready();
     try {
-      reader_.engine.qa_logits(
+      reader_.engine.run(
           sequences,
-          [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
-            keep(*entries[i], start, end);
+          [&](std::size_t i, std::span<const float> logits) {
+            keep(*entries[i], logits);
             decode_ready();
           },
           options_.cancel);
@@ -248,13 +248,14 @@ class BatchReader {
                 "cancelled after " + std::to_string(done_) + " of " + std::to_string(windows_) + " windows");
   }
 
-  void keep(WindowMemory::Entry& entry, std::span<const float> start, std::span<const float> end) const {
-    if (!all_finite(start) || !all_finite(end)) {
+  void keep(WindowMemory::Entry& entry, std::span<const float> logits) const {
+    if (!all_finite(logits)) {
       throw Error(ErrorCode::kFormat,
                   reader_.folder.string() + ": the model's logits are not finite; are its weights damaged?");
     }
-    entry.start.assign(start.begin(), start.end());
-    entry.end.assign(end.begin(), end.end());
+    models::SpanLogits columns = models::split_span_logits(logits);
+    entry.start = std::move(columns.start);
+    entry.end = std::move(columns.end);
   }
 
   void decode(Pending& pending) {

@@ -33,7 +33,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   // The small files first: what is wrong with them should not wait for the weights.
   qa::Calibration calibration = qa::load_calibration(folder);
   text::Tokenizer tokenizer = text::Tokenizer::load(folder);
-  runtime::Engine engine = runtime::Engine::load(folder, engine_options);
+  runtime::Engine engine = runtime::Engine::load(folder, models::Task::kQuestionAnswering, engine_options);
   return Reader(std::make_shared<const Impl>(
       Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration,
             std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));
@@ -64,8 +64,7 @@ Result Reader::ask(std::string_view question, const Document& document, const As
 }
 
 int Reader::max_seq_len() const noexcept {
-  return static_cast<int>(
-      std::min(impl_->tokenizer.model_max_length(), impl_->engine.model().max_positions()));
+  return static_cast<int>(std::min(impl_->tokenizer.model_max_length(), impl_->engine.facts().max_positions));
 }
 
 int Reader::threads() const noexcept {
@@ -77,7 +76,7 @@ const char* Reader::isa() const noexcept {
 }
 
 const std::string& Reader::family() const noexcept {
-  return impl_->engine.model().family();
+  return impl_->engine.facts().family;
 }
 
 }  // namespace kvasir

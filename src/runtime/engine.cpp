@@ -5,9 +5,8 @@
 
 #include "base/numa.h"
 #include "kvasir/error.h"
-#include "models/blocks.h"
 #include "models/inventory.h"
-#include "runtime/qa_pass.h"
+#include "runtime/engine_pass.h"
 
 namespace kvasir::runtime {
 
@@ -30,24 +29,27 @@ void check_ids(std::size_t sequence, std::span<const std::int32_t> ids, const ch
   }
 }
 
-void check(const models::QaModel& model, std::size_t index, const Sequence& s) {
+void check(const models::EncoderFacts& model, std::size_t index, const Sequence& s) {
   const std::size_t length = s.input_ids.size();
   if (length == 0) refuse(index, "it has no tokens");
-  if (length > model.max_positions()) {
+  if (length > model.max_positions) {
     refuse(index, "it has " + std::to_string(length) + " tokens, and the model takes " +
-                      std::to_string(model.max_positions()) + "; cut it into windows");
+                      std::to_string(model.max_positions) + "; cut it into windows");
   }
-  check_ids(index, s.input_ids, "token id", model.vocab_size());
+  check_ids(index, s.input_ids, "token id", model.vocab_size);
   if (!s.token_type_ids.empty() && s.token_type_ids.size() != length) {
     refuse(index, std::to_string(s.token_type_ids.size()) + " token types for " + std::to_string(length) +
                       " tokens");
   }
-  if (model.type_vocab_size() > 0) {
-    check_ids(index, s.token_type_ids, "token type", model.type_vocab_size());
+  if (model.type_vocab_size > 0) {
+    check_ids(index, s.token_type_ids, "token type", model.type_vocab_size);
   }
   if (s.wanted.begin > s.wanted.end || s.wanted.end > length) {
     refuse(index,
            "it has no tokens " + std::to_string(s.wanted.begin) + " to " + std::to_string(s.wanted.end));
+  }
+  if (s.unpooled > 0 && s.unpooled >= length) {
+    refuse(index, "of its " + std::to_string(length) + " tokens none would be pooled");
   }
   if (s.keys > length) {
     refuse(index, std::to_string(s.keys) + " keys for " + std::to_string(length) + " tokens");
@@ -90,7 +92,7 @@ void spread_over_nodes(const models::Inventory& inventory) {
 
 }  // namespace
 
-struct Engine::Impl : QaEngine {
+struct Engine::Impl : EngineState {
   models::Precision precision = models::Precision::kFp32;
 };
 
@@ -99,30 +101,38 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
-Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
+Engine Engine::load(const std::filesystem::path& folder, models::Task task, const EngineOptions& options) {
+  return load(
+      [&](const models::LoadOptions& load_options) {
+        return models::load_encoder_model(folder, task, load_options);
+      },
+      options);
+}
+
+Engine Engine::load(const LoadModel& load_model, const EngineOptions& options) {
   const int threads = options.threads == 0 ? base::usable_cores() : options.threads;
   auto impl =
       std::unique_ptr<Impl>(new Impl{{.kernels = kernels::kernels_for(options.isa),
                                       .threads = threads,
                                       .batch_tokens = std::min(options.batch_tokens, kMaxBatchTokens)}});
   models::Inventory inventory;
-  impl->model = models::load_qa_model(folder, {.kernels = impl->kernels,
-                                               .pool = impl->teams.take(threads)->pool,
-                                               .precision = options.precision,
-                                               .inventory = &inventory});
+  impl->model = load_model({.kernels = impl->kernels,
+                            .pool = impl->teams.take(threads)->pool,
+                            .precision = options.precision,
+                            .inventory = &inventory});
   impl->precision = precision_of(inventory);
   spread_over_nodes(inventory);
   return Engine(std::move(impl));
 }
 
-void Engine::qa_logits(std::span<const Sequence> sequences, const Consume& consume,
-                       const std::atomic<bool>* cancel) const {
-  for (std::size_t i = 0; i < sequences.size(); ++i) check(*impl_->model, i, sequences[i]);
-  QaPass(*impl_, sequences, consume, cancel).run();
+void Engine::run(std::span<const Sequence> sequences, const Consume& consume,
+                 const std::atomic<bool>* cancel) const {
+  for (std::size_t i = 0; i < sequences.size(); ++i) check(facts(), i, sequences[i]);
+  EnginePass(*impl_, sequences, consume, cancel).run();
 }
 
-const models::QaModel& Engine::model() const noexcept {
-  return *impl_->model;
+const models::EncoderModel& Engine::model() const noexcept {
+  return impl_->model;
 }
 
 base::Isa Engine::isa() const noexcept {

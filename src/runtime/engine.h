@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/cpu.h"
-#include "models/qa_model.h"
+#include "models/encoder_model.h"
 
 namespace kvasir::runtime {
 
@@ -29,7 +29,9 @@ struct Sequence {
   std::span<const std::int32_t> input_ids;
   std::span<const std::int32_t> token_type_ids;  // may be empty
   std::size_t keys = 0;                          // tokens attended to; 0 = all (see RaggedBatch::key_lengths)
-  // Logits of the first token and of these suffice; the others may be models::kUnwantedLogit. Empty: of all.
+  std::size_t unpooled = 0;                      // tokens at the beginning that sentence vectors leave out
+  // Of a head with outputs for each token: logits of the first token and of these suffice; the others may be
+  // models::kUnwantedLogit. Empty: of all.
   struct Tokens {
     std::size_t begin = 0, end = 0;
     bool empty() const noexcept { return begin == end; }
@@ -40,24 +42,29 @@ struct Sequence {
 
 class Engine {
  public:
-  // Loads the QA model of a folder. Throws as models::load_qa_model.
-  static Engine load(const std::filesystem::path& folder, const EngineOptions& options = {});
+  // Loads the model of a folder with the head for a task. Throws as models::load_encoder_model.
+  static Engine load(const std::filesystem::path& folder, models::Task task,
+                     const EngineOptions& options = {});
+  // What `load_model` loads.
+  using LoadModel = std::function<models::EncoderModel(const models::LoadOptions& options)>;
+  static Engine load(const LoadModel& load_model, const EngineOptions& options = {});
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
   ~Engine();
 
-  // Logits of all sequences, in order: consume(i, start, end) is called on the calling thread for i = 0, 1,
-  // …, with spans that are valid during the call only. Thread-safe. A caller who is alone has all threads:
-  // for few sequences on one ragged batch after the other, for many on a batch for each core. Callers who
-  // come at the same time share the cores out or, if there are more of them than cores, take turns, batch by
-  // batch. Logits are the same in any case. Throws kInvalidArgument (an id or a length out of range),
-  // kCancelled; whatever consume throws passes through.
-  using Consume =
-      std::function<void(std::size_t sequence, std::span<const float> start, std::span<const float> end)>;
-  void qa_logits(std::span<const Sequence> sequences, const Consume& consume,
-                 const std::atomic<bool>* cancel = nullptr) const;
+  // The head's outputs for all sequences, in order: consume(i, outputs) is called on the calling thread for i
+  // = 0, 1, …, with [rows, columns] numbers that are valid during the call only: a row for each of the
+  // sequence's tokens, or one, as the head has it. Thread-safe. A caller who is alone has all threads: for
+  // few sequences on one ragged batch after the other, for many on a batch for each core. Callers who come at
+  // the same time share the cores out or, if there are more of them than cores, take turns, batch by batch.
+  // Outputs are the same in any case. Throws kInvalidArgument (an id or a length out of range), kCancelled;
+  // whatever consume throws passes through.
+  using Consume = std::function<void(std::size_t sequence, std::span<const float> outputs)>;
+  void run(std::span<const Sequence> sequences, const Consume& consume,
+           const std::atomic<bool>* cancel = nullptr) const;
 
-  const models::QaModel& model() const noexcept;
+  const models::EncoderModel& model() const noexcept;
+  const models::EncoderFacts& facts() const noexcept { return model().facts(); }
   base::Isa isa() const noexcept;
   models::Precision precision() const noexcept;  // of the products of the layers; never kAuto
   int threads() const noexcept;

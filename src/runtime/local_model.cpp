@@ -8,6 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
+#include "models/causal_lm.h"
 #include "models/inventory.h"
 #include "runtime/generation_options.h"
 #include "runtime/generation_request.h"
@@ -135,7 +136,7 @@ class LocalModel final : public Generator::Impl {
   const std::string& family() const noexcept override { return model_->family(); }
   std::size_t context_length() const noexcept override { return loop_->max_tokens(); }
   std::size_t vocab_size() const noexcept override { return model_->vocab_size(); }
-  std::size_t parameters() const noexcept override { return model_->parameters(); }
+  std::size_t parameters() const noexcept override { return models::count_parameters(*model_); }
   std::size_t weight_bytes() const noexcept override { return work_.bytes; }
   double multiply_adds(std::size_t tokens) const noexcept override {
     return static_cast<double>(tokens) * work_.of_token + work_.of_logits;

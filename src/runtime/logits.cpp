@@ -14,8 +14,8 @@ namespace {
 // Numbers that are compared next to each other: one AVX-512 register, four of SSE.
 constexpr std::size_t kLanes = 16;
 
-const kernels::Kernels& best_kernels() {
-  static const kernels::Kernels& kernels = kernels::kernels_for(base::best_isa());
+const kernels::Fp32Kernels& best_kernels() {
+  static const kernels::Fp32Kernels& kernels = kernels::fp32_kernels_for(base::best_isa());
   return kernels;
 }
 

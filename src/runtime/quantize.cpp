@@ -14,8 +14,8 @@
 #include "formats/safetensors.h"
 #include "kernels/int8.h"
 #include "kvasir/error.h"
+#include "models/encoder_model.h"
 #include "models/inventory.h"
-#include "models/qa_model.h"
 #include "tensor/dtype.h"
 
 namespace kvasir::runtime {
@@ -34,8 +34,7 @@ std::vector<float> read_matrix(const Inventory::Entry& entry) {
 // How far the outputs of each Linear would be off, over all that passes through it.
 class ErrorMeter final : public models::LinearObserver {
  public:
-  ErrorMeter(const kernels::Kernels& kernels, base::ThreadPool& pool)
-      : kernels_(kernels), int8_(kernels::int8_kernels_for(kernels.isa)), pool_(pool) {}
+  ErrorMeter(const kernels::Kernels& kernels, base::ThreadPool& pool) : kernels_(kernels), pool_(pool) {}
 
   // The parts of one Linear, one below the other.
   void add(const models::Linear& linear, std::vector<float> weights) {
@@ -51,7 +50,7 @@ class ErrorMeter final : public models::LinearObserver {
     if (layer.int8.k == 0) layer.int8 = kernels::pack_int8(layer.weights.data(), out, in);
     const std::size_t ldx = call.x_stride == 0 ? in : call.x_stride;
     std::vector<float> exact(call.rows * out), rounded(call.rows * out);
-    kernels::gemm(kernels_, pool_,
+    kernels::gemm(kernels_.fp32, pool_,
                   {.a = call.x,
                    .lda = ldx,
                    .b = &std::get<kernels::PackedMatrix>(linear.weight),
@@ -60,8 +59,8 @@ class ErrorMeter final : public models::LinearObserver {
                    .m = call.rows});
     tensor::Buffer<std::byte> memory(kernels::int8_rows_bytes(call.rows, in));
     const kernels::Int8Rows rows = kernels::int8_rows(memory.data(), call.rows, in);
-    int8_.quantize({.x = call.x, .ldx = ldx, .rows = call.rows, .columns = in}, rows);
-    kernels::gemm(int8_, pool_,
+    kernels_.int8.quantize({.x = call.x, .ldx = ldx, .rows = call.rows, .columns = in}, rows);
+    kernels::gemm(kernels_.int8, pool_,
                   {.a = rows, .b = &layer.int8, .c = rounded.data(), .ldc = out, .m = call.rows});
     for (std::size_t i = 0; i < exact.size(); ++i) {
       const double value = static_cast<double>(exact[i]), off = static_cast<double>(rounded[i]) - value;
@@ -83,7 +82,6 @@ class ErrorMeter final : public models::LinearObserver {
     double squares = 0, errors = 0;
   };
   const kernels::Kernels& kernels_;
-  const kernels::Int8Kernels& int8_;
   base::ThreadPool& pool_;
   std::map<const models::Linear*, Layer> layers_;
 };
@@ -176,20 +174,23 @@ void write_config(const std::filesystem::path& from, const std::filesystem::path
   file.commit();
 }
 
-void run_samples(const models::QaModel& model, std::span<const Sample> samples,
+void run_samples(const models::EncoderModel& model, std::span<const Sample> samples,
                  models::ForwardContext& context, const QuantizeProgress& progress) {
   for (std::size_t i = 0; i < samples.size(); ++i) {
-    const std::size_t length = std::min(samples[i].input_ids.size(), model.max_positions());
+    const std::size_t length = std::min(samples[i].input_ids.size(), model.facts().max_positions);
     const std::vector<std::int32_t> ends = {0, static_cast<std::int32_t>(length)};
     const std::vector<std::int32_t> keys = {static_cast<std::int32_t>(length)};
     std::vector<std::int32_t> types = samples[i].token_type_ids;
     types.resize(length, 0);
-    std::vector<float> start(length), end(length);
-    model.qa_logits({.input_ids = std::span(samples[i].input_ids).first(length),
-                     .token_type_ids = types,
-                     .cu_seqlens = ends,
-                     .key_lengths = keys},
-                    context, {.start = start, .end = end});
+    const std::vector<std::int32_t> first = {0};
+    const tensor::RaggedBatch batch{
+        .input_ids = std::span(samples[i].input_ids).first(length),
+        .token_type_ids = types,
+        .cu_seqlens = ends,
+        .key_lengths = keys,
+        .wanted = model.head->reads_first_tokens_only() ? std::span(first) : std::span<const std::int32_t>()};
+    std::vector<float> out(model.output_rows(batch) * model.head->columns());
+    model.run(batch, context, out);
     if (progress) progress(i + 1, samples.size());
   }
 }
@@ -211,8 +212,8 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
   const kernels::Kernels& kernels = kernels::kernels_for(options.isa);
   base::ThreadPool pool(options.threads == 0 ? base::usable_cores() : options.threads);
   Inventory inventory;
-  const auto model = models::load_qa_model(
-      from,
+  const models::EncoderModel model = models::load_encoder_model(
+      from, models::Task::kQuestionAnswering,
       {.kernels = kernels, .pool = pool, .precision = models::Precision::kFp32, .inventory = &inventory});
   QuantizeReport report;
   ErrorMeter meter(kernels, pool);
@@ -232,7 +233,7 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
     tensor::Workspace workspace;
     models::ForwardContext context{
         .kernels = kernels, .pool = pool, .workspace = workspace, .observer = &meter};
-    run_samples(*model, samples, context, progress);
+    run_samples(model, samples, context, progress);
   }
 
   TensorWriter writer;

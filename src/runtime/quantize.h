@@ -45,8 +45,8 @@ struct Sample {
 
 // Reads the QA model of `from`, writes it to the folder `to`, which it makes: model.safetensors, config.json
 // with quantization_config, and all other files as they are, but for weights. progress(done, all) is told of
-// the samples that ran. Throws as models::load_qa_model; kInvalidArgument if `to` holds files already, no
-// sample is given for kInt8, or the model is quantised already; kIo.
+// the samples that ran. Throws as models::load_encoder_model; kInvalidArgument if `to` holds files already,
+// no sample is given for kInt8, or the model is quantised already; kIo.
 using QuantizeProgress = std::function<void(std::size_t done, std::size_t all)>;
 QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem::path& to,
                         std::span<const Sample> samples, const QuantizeOptions& options = {},

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "models/qa_model.h"
+#include "models/encoder_model.h"
 #include "runtime/engine.h"
 
 namespace kvasir::runtime {
@@ -15,14 +15,15 @@ namespace kvasir::runtime {
 // Sequences joined into a ragged batch; memory is kept from batch to batch.
 class Batch {
  public:
-  void fill(std::span<const Sequence> sequences);
+  // head: what the outputs are for.
+  void fill(std::span<const Sequence> sequences, const models::Head& head);
   std::size_t tokens() const noexcept { return input_ids_.size(); }
   tensor::RaggedBatch view() const;
 
  private:
-  void want(const Sequence& sequence, std::size_t begin);
+  void want(const Sequence& sequence, std::size_t begin, const models::Head& head);
 
-  std::vector<std::int32_t> input_ids_, token_type_ids_, cu_seqlens_, key_lengths_, wanted_;
+  std::vector<std::int32_t> input_ids_, token_type_ids_, cu_seqlens_, key_lengths_, unpooled_, wanted_;
 };
 
 struct Team {
@@ -34,8 +35,8 @@ struct Team {
   explicit Team(int threads)
       : pool(threads), workers(std::make_unique<models::Worker[]>(static_cast<std::size_t>(threads))) {}
 
-  // The logits of the team's batch.
-  void run(const models::QaModel& model, const kernels::Kernels& kernels, models::QaLogits out);
+  // The outputs of the team's batch.
+  void run(const models::EncoderModel& model, const kernels::Kernels& kernels, std::span<float> out);
 };
 
 // Teams that have nothing to do. Made when first needed, and kept.

@@ -16,6 +16,9 @@ struct RaggedBatch {
   // The rest are padding that nobody sees but that computes logits all the same, as the reference's padded
   // batches do (needed to reproduce run_qa, whose candidate lists include pads).
   std::span<const std::int32_t> key_lengths;
+  // [sequences], or empty = none: the tokens at the beginning of each sequence that sentence vectors leave
+  // out.
+  std::span<const std::int32_t> unpooled = {};
   // Ascending, or empty = all: the tokens whose logits are read. What only others need may be left out.
   std::span<const std::int32_t> wanted = {};
 

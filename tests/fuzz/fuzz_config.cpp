@@ -8,7 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "kvasir/error.h"
-#include "models/qa_model.h"
+#include "models/encoder_model.h"
 #include "temporary_folder.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -25,9 +25,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::ofstream(folder / "config.json", std::ios::binary)
       .write(reinterpret_cast<const char*>(data), static_cast<std::streamsize>(size));
   try {
-    const auto model = models::load_qa_model(
-        folder.path(), {.kernels = kernels::kernels_for(base::best_isa()), .pool = pool});
-    if (model->parameters() == 0) __builtin_trap();
+    const auto model =
+        models::load_encoder_model(folder.path(), models::Task::kQuestionAnswering,
+                                   {.kernels = kernels::kernels_for(base::best_isa()), .pool = pool});
+    if (model.parameters() == 0) __builtin_trap();
   } catch (const Error& error) {
     if (std::string_view(error.what()).find('\n') != std::string_view::npos) __builtin_trap();
   }

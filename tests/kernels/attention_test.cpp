@@ -18,8 +18,8 @@ namespace {
 
 using tests::Matrix;
 
-const Kernels& isa() {
-  return kernels_for(tests::test_isa());
+const Fp32Kernels& isa() {
+  return fp32_kernels_for(tests::test_isa());
 }
 
 struct Head {
@@ -40,7 +40,7 @@ struct Problem {
         v({h.keys, h.dim, 9}, 3) {}
 
   // Queries [first, first + count).
-  void run(const Kernels& kernels, std::size_t first, std::size_t count, Matrix& out) const {
+  void run(const Fp32Kernels& kernels, std::size_t first, std::size_t count, Matrix& out) const {
     const std::size_t floats = kernels.attention_scratch(count, head.keys, head.dim);
     tensor::Buffer<float> scratch(floats + 1);
     scratch.data()[floats] = tests::kGuard;
@@ -64,7 +64,7 @@ struct Problem {
         scratch.data());
     EXPECT_EQ(scratch.data()[floats], tests::kGuard);
   }
-  Matrix run(const Kernels& kernels) const {
+  Matrix run(const Fp32Kernels& kernels) const {
     Matrix out({head.queries, head.dim, 5});
     run(kernels, 0, head.queries, out);
     return out;
@@ -236,7 +236,7 @@ TEST(Attention, KeysOutsideAWindowDoNotCount) {
 TEST(Attention, EqualsTheScalarTwin) {
   const Problem problem({30, 600, 40});
   const Matrix out = problem.run(isa());
-  const Matrix twin = problem.run(kernels_for(base::Isa::kScalar));
+  const Matrix twin = problem.run(fp32_kernels_for(base::Isa::kScalar));
   for (std::size_t i = 0; i < 30; ++i) {
     for (std::size_t d = 0; d < 40; ++d) ASSERT_NEAR(out.at(i, d), twin.at(i, d), 2 * kTolerance);
   }

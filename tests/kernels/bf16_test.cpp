@@ -118,7 +118,7 @@ TEST_F(Bf16, ConvertsAsTheScalarTwinAndClearsTheRest) {
 }
 
 TEST_F(Bf16, AttentionIsNearThatOfFloats) {
-  const Kernels& fp32 = kernels_for(tests::test_isa());
+  const Fp32Kernels& fp32 = fp32_kernels_for(tests::test_isa());
   for (const std::size_t keys : {1, 2, 15, 16, 17, 100, 513, 700}) {
     for (const std::size_t head_dim : {1, 2, 8, 17, 32, 64, 80}) {
       const std::size_t queries = std::min<std::size_t>(keys, 30);

@@ -21,8 +21,8 @@ using tests::Matrix;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-const Kernels& isa() {
-  return kernels_for(tests::test_isa());
+const Fp32Kernels& isa() {
+  return fp32_kernels_for(tests::test_isa());
 }
 
 // The promise of kernels.h: 4e-7 relative or 1e-7 absolute, whichever is larger.
@@ -136,7 +136,7 @@ TEST(SumExp, GivesTheSameBitsOnEverySet) {
       call.exps = nullptr;
       EXPECT_EQ(isa().sum_exp(call), sum);
       call.exps = expected.data();
-      EXPECT_EQ(kernels_for(base::Isa::kScalar).sum_exp(call), sum) << count;
+      EXPECT_EQ(fp32_kernels_for(base::Isa::kScalar).sum_exp(call), sum) << count;
       EXPECT_EQ(exps, expected);
     }
   }

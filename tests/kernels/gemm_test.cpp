@@ -21,8 +21,8 @@ using tests::Matrix;
 constexpr Activation kActivations[] = {Activation::kNone, Activation::kGelu, Activation::kGeluTanh,
                                        Activation::kRelu, Activation::kSilu};
 
-const Kernels& isa() {
-  return kernels_for(tests::test_isa());
+const Fp32Kernels& isa() {
+  return fp32_kernels_for(tests::test_isa());
 }
 
 double activate(Activation activation, double x) {
@@ -64,7 +64,7 @@ struct Problem {
         bias({1, p.n, 0, 3}, 3),
         residual({p.m, p.n, 5}, 4) {}
 
-  Matrix run(const Kernels& kernels, const std::vector<GemmBlock>& blocks = {}) const {
+  Matrix run(const Fp32Kernels& kernels, const std::vector<GemmBlock>& blocks = {}) const {
     const PackedMatrix packed = pack(kernels, w.data(), product.n, product.k);
     Matrix c = output();
     const GemmCall call = make_call(packed, c);
@@ -75,7 +75,7 @@ struct Problem {
     }
     return c;
   }
-  Matrix run(const Kernels& kernels, base::ThreadPool& pool) const {
+  Matrix run(const Fp32Kernels& kernels, base::ThreadPool& pool) const {
     const PackedMatrix packed = pack(kernels, w.data(), product.n, product.k);
     Matrix c = output();
     gemm(kernels, pool, make_call(packed, c));
@@ -178,7 +178,7 @@ TEST(Gemm, EqualsTheScalarTwin) {
   for (const Activation activation : kActivations) {
     const Problem problem({.m = 37, .n = 83, .k = 129, .activation = activation});
     const Matrix c = problem.run(isa());
-    const Matrix twin = problem.run(kernels_for(base::Isa::kScalar));
+    const Matrix twin = problem.run(fp32_kernels_for(base::Isa::kScalar));
     for (std::size_t i = 0; i < c.rows(); ++i) {
       for (std::size_t j = 0; j < c.columns(); ++j) {
         ASSERT_NEAR(c.at(i, j), twin.at(i, j), 2 * problem.exact(i, j).error) << i << ", " << j;
@@ -255,7 +255,7 @@ TEST(Gemm, NoRowsNoWork) {
 }
 
 TEST(Kernels, TableIsOfTheInstructionSet) {
-  EXPECT_EQ(isa().isa, tests::test_isa());
+  EXPECT_EQ(kernels_for(tests::test_isa()).isa, tests::test_isa());
 }
 
 TEST(Kernels, CeilingIsPlausible) {

@@ -64,7 +64,7 @@ struct Problem {
     return call;
   }
   Matrix fp32() const {
-    const Kernels& kernels = kernels_for(tests::test_isa());
+    const Fp32Kernels& kernels = fp32_kernels_for(tests::test_isa());
     const PackedMatrix b = pack(kernels, wide.data(), product.n, product.k);
     Matrix c({product.m, product.n, 5});
     auto fp32_call = call<GemmCall>(c);

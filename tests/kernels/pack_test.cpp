@@ -15,7 +15,7 @@ TEST(Pack, PanelsHoldTheTransposedRows) {
   for (const std::size_t n : {1, 7, 8, 9, 15, 16, 17, 24, 40}) {
     for (const std::size_t k : {1, 7, 8, 9, 16, 21, 64}) {
       const tests::Matrix w({n, k, 0}, 7);
-      const PackedMatrix packed = pack(kernels_for(tests::test_isa()), w.data(), n, k);
+      const PackedMatrix packed = pack(fp32_kernels_for(tests::test_isa()), w.data(), n, k);
       ASSERT_EQ(packed.n, n);
       ASSERT_EQ(packed.k, k);
       ASSERT_EQ(packed.data.size(), packed.panels() * k * kPanelColumns);
@@ -31,7 +31,7 @@ TEST(Pack, PanelsHoldTheTransposedRows) {
 }
 
 TEST(Pack, PartsEqualTheWhole) {
-  const Kernels& kernels = kernels_for(tests::test_isa());
+  const Fp32Kernels& kernels = fp32_kernels_for(tests::test_isa());
   for (const std::size_t n : {1u, 16u, 40u, 70u}) {
     for (const std::size_t k : {1u, 16u, 33u}) {
       std::vector<float> w(n * k);

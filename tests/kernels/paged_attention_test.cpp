@@ -21,8 +21,8 @@ namespace {
 
 using tests::Matrix;
 
-const Kernels& isa() {
-  return kernels_for(tests::test_isa());
+const Fp32Kernels& isa() {
+  return fp32_kernels_for(tests::test_isa());
 }
 
 struct Case {
@@ -48,7 +48,7 @@ struct Paged {
       pages.push_back(memory.data() + p * 2 * layout.bytes());
     }
   }
-  void store(const Kernels& kernels, std::size_t token, const float* k, const float* v) {
+  void store(const Fp32Kernels& kernels, std::size_t token, const float* k, const float* v) {
     std::byte* page = memory.data() + token / kPageTokens * 2 * layout.bytes();
     kernels.store_kv(
         {.k = k, .v = v, .part = page + layout.bytes(), .slot = token % kPageTokens, .layout = layout});
@@ -110,7 +110,7 @@ struct Problem {
   Paged paged;
 };
 
-void attend(const Kernels& kernels, const AttentionCall& call) {
+void attend(const Fp32Kernels& kernels, const AttentionCall& call) {
   tensor::Buffer<float> scratch(kernels.attention_scratch(call.rows(), call.keys, call.head_dim));
   for (float& x : scratch.span()) x = NAN;
   kernels.attention(call, scratch.data());
@@ -150,7 +150,7 @@ TEST(PagedAttention, EqualsTheScalarTwin) {
     const KvPages pages = problem.paged.view();
     Matrix out = problem.blank(), twin = problem.blank();
     attend(isa(), problem.call(&pages, out));
-    attend(kernels_for(base::Isa::kScalar), problem.call(&pages, twin));
+    attend(fp32_kernels_for(base::Isa::kScalar), problem.call(&pages, twin));
     for (std::size_t i = 0; i < c.queries; ++i) {
       for (std::size_t d = 0; d < c.group * c.dim; ++d) {
         ASSERT_NEAR(out.at(i, d), twin.at(i, d), 8e-6F) << c.name() << " at " << i << ", " << d;
@@ -171,7 +171,7 @@ TEST(PagedAttention, StoresWhatTheScalarTwinStores) {
         Paged paged(c), twin(c);
         for (std::size_t i = 0; i < c.keys; ++i) {
           paged.store(isa(), i, k.row(i), v.row(i));
-          twin.store(kernels_for(base::Isa::kScalar), i, k.row(i), v.row(i));
+          twin.store(fp32_kernels_for(base::Isa::kScalar), i, k.row(i), v.row(i));
         }
         ASSERT_TRUE(std::ranges::equal(paged.memory.span(), twin.memory.span()))
             << c.name() << " size " << size;
@@ -184,7 +184,7 @@ TEST(PagedAttention, StoresWhatTheScalarTwinStores) {
 TEST(PagedAttention, ShowsWhatIsNotFinite) {
   for (const float wrong :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    for (const Kernels* kernels : {&isa(), &kernels_for(base::Isa::kScalar)}) {
+    for (const Fp32Kernels* kernels : {&isa(), &fp32_kernels_for(base::Isa::kScalar)}) {
       Problem problem({1, 20, 40, 1, KvType::kQ8_0});
       problem.v.at(18, 35) = wrong;
       problem.paged.store(*kernels, 18, problem.k.row(18), problem.v.row(18));

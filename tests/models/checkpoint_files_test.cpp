@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "encoder_fixture.h"
 #include "kvasir/error.h"
-#include "models/qa_model.h"
-#include "models/weights.h"
+#include "models/encoder_model.h"
+#include "models/weight_source.h"
 #include "test_isa.h"
 
 namespace kvasir::models {
@@ -33,7 +33,7 @@ std::vector<Window> run(const std::filesystem::path& folder, std::vector<Window>
   const kernels::Kernels& kernels = kernels::kernels_for(tests::test_isa());
   base::ThreadPool pool(2);
   tensor::Workspace workspace;
-  const auto model = load_qa_model(folder, {.kernels = kernels, .pool = pool});
+  const auto model = load_encoder_model(folder, Task::kQuestionAnswering, {.kernels = kernels, .pool = pool});
   for (Window& window : windows) {
     const std::int32_t cu_seqlens[] = {0, static_cast<std::int32_t>(window.input_ids.size())};
     const tensor::RaggedBatch batch{.input_ids = window.input_ids,
@@ -41,7 +41,7 @@ std::vector<Window> run(const std::filesystem::path& folder, std::vector<Window>
                                     .cu_seqlens = cu_seqlens,
                                     .key_lengths = {}};
     ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
-    model->qa_logits(batch, context, {.start = window.start, .end = window.end});
+    tests::run_window(model, batch, context, window);
   }
   return windows;
 }

@@ -11,8 +11,8 @@
 
 #include "encoder_fixture.h"
 #include "kvasir/error.h"
+#include "models/encoder_model.h"
 #include "models/inventory.h"
-#include "models/qa_model.h"
 #include "test_isa.h"
 
 namespace kvasir::models {
@@ -29,14 +29,15 @@ struct Loaded {
   base::ThreadPool pool;
   tensor::Workspace workspace;
   std::unique_ptr<Worker[]> workers;
-  std::unique_ptr<const QaModel> model;
+  EncoderModel model;
 
   Loaded(const std::filesystem::path& folder, Precision precision, int threads = 2)
       : pool(threads),
         workers(std::make_unique<Worker[]>(static_cast<std::size_t>(threads))),
-        model(load_qa_model(folder, {.kernels = kernels, .pool = pool, .precision = precision})) {}
+        model(load_encoder_model(folder, Task::kQuestionAnswering,
+                                 {.kernels = kernels, .pool = pool, .precision = precision})) {}
 
-  // Start logits of windows in one batch, end logits behind them. by_rows: row blocks on workers of their
+  // Start and end logits of windows in one batch. by_rows: row blocks on workers of their
   // own.
   std::vector<float> run(const std::vector<Window>& windows, bool by_rows = true) {
     std::vector<std::int32_t> ids, types, cu_seqlens = {0}, keys;
@@ -50,9 +51,8 @@ struct Loaded {
     std::vector<float> logits(2 * ids.size());
     ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
     if (by_rows) context.workers = {workers.get(), static_cast<std::size_t>(pool.size())};
-    model->qa_logits(
-        {.input_ids = ids, .token_type_ids = types, .cu_seqlens = cu_seqlens, .key_lengths = keys}, context,
-        {.start = std::span(logits).first(ids.size()), .end = std::span(logits).subspan(ids.size())});
+    model.run({.input_ids = ids, .token_type_ids = types, .cu_seqlens = cu_seqlens, .key_lengths = keys},
+              context, logits);
     return logits;
   }
 };
@@ -234,17 +234,17 @@ TEST(Int8Files, ErrorsNameTheTensor) {
 TEST(Int8Files, InventoryListsWhatWasLoaded) {
   Inventory inventory;
   base::ThreadPool pool(1);
-  const auto model = load_qa_model(tests::encoder_folder("bert-uncased"),
-                                   {.kernels = kernels::kernels_for(tests::test_isa()),
-                                    .pool = pool,
-                                    .precision = Precision::kAuto,
-                                    .inventory = &inventory});
+  const auto model = load_encoder_model(tests::encoder_folder("bert-uncased"), Task::kQuestionAnswering,
+                                        {.kernels = kernels::kernels_for(tests::test_isa()),
+                                         .pool = pool,
+                                         .precision = Precision::kAuto,
+                                         .inventory = &inventory});
   std::size_t parameters = 0, matrices = 0;
   for (const Inventory::Entry& entry : inventory.entries) {
     parameters += entry.view.elements();
     matrices += entry.kind == Inventory::Kind::kMatrix ? 1 : 0;
   }
-  EXPECT_EQ(parameters, model->parameters());
+  EXPECT_EQ(parameters, model.parameters());
   EXPECT_EQ(matrices, 2 * 6 + 1U);
 }
 

@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "encoder_fixture.h"
 #include "kvasir/error.h"
-#include "models/qa_model.h"
-#include "models/weights.h"
+#include "models/encoder_model.h"
+#include "models/weight_source.h"
 #include "test_isa.h"
 
 namespace kvasir::models {
@@ -24,7 +24,8 @@ using tests::TemporaryFolder;
 std::string load_error(const std::filesystem::path& folder) {
   base::ThreadPool pool(2);
   try {
-    load_qa_model(folder, {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool});
+    load_encoder_model(folder, Task::kQuestionAnswering,
+                       {.kernels = kernels::kernels_for(tests::test_isa()), .pool = pool});
   } catch (const Error& error) {
     EXPECT_EQ(std::string(error.what()).find('\n'), std::string::npos);
     return std::string(error_code_name(error.code())) + ": " + error.what();
@@ -64,7 +65,7 @@ TEST(LoadErrors, ConfigFile) {
   EXPECT_THAT(with("{}"), HasSubstr("key model_type is missing"));
   EXPECT_THAT(with(R"({"model_type":7})"), HasSubstr("key model_type is an integer"));
   EXPECT_THAT(with(R"({"model_type":"gpt2"})"),
-              AllOf(HasSubstr("unsupported: "), HasSubstr("model_type gpt2 has no question-answering head "
+              AllOf(HasSubstr("unsupported: "), HasSubstr("model_type gpt2 is no encoder that is known "
                                                           "here; known: bert, distilbert")));
   EXPECT_THAT(with(R"({"model_type":"bert"})"), HasSubstr("not_found: "));  // no model.safetensors
 }

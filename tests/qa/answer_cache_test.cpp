@@ -178,7 +178,8 @@ LoadedReader load(std::size_t cache_bytes) {
   return {.folder = folder,
           .id = 1,
           .tokenizer = text::Tokenizer::load(folder),
-          .engine = runtime::Engine::load(folder, {.threads = 2, .isa = tests::test_isa()}),
+          .engine = runtime::Engine::load(folder, models::Task::kQuestionAnswering,
+                                          {.threads = 2, .isa = tests::test_isa()}),
           .calibration = {},
           .cache = std::make_unique<AnswerCache>(cache_bytes)};
 }

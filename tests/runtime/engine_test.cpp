@@ -29,7 +29,7 @@ struct EngineSetup {
 };
 Engine load(const std::string& fixture, const EngineSetup& setup = {}) {
   return Engine::load(
-      tests::encoder_folder(fixture),
+      tests::encoder_folder(fixture), models::Task::kQuestionAnswering,
       {.threads = setup.threads, .isa = tests::test_isa(), .batch_tokens = setup.batch_tokens});
 }
 
@@ -45,9 +45,10 @@ std::vector<Sequence> sequences_of(const std::vector<Window>& windows) {
 // All logits, checking that they arrive in order.
 std::vector<Logits> run_sequences(const Engine& engine, const std::vector<Sequence>& sequences) {
   std::vector<Logits> results;
-  engine.qa_logits(sequences, [&](std::size_t i, std::span<const float> start, std::span<const float> end) {
+  engine.run(sequences, [&](std::size_t i, std::span<const float> outputs) {
     EXPECT_EQ(i, results.size());
-    results.push_back({{start.begin(), start.end()}, {end.begin(), end.end()}});
+    models::SpanLogits logits = models::split_span_logits(outputs);
+    results.push_back({std::move(logits.start), std::move(logits.end)});
   });
   EXPECT_EQ(results.size(), sequences.size());
   return results;
@@ -152,7 +153,7 @@ TEST(Engine, NothingToDo) {
 
 std::string error_of_sequences(const Engine& engine, const std::vector<Sequence>& sequences) {
   try {
-    engine.qa_logits(sequences, [](std::size_t, auto, auto) { FAIL() << "no result is due"; });
+    engine.run(sequences, [](std::size_t, auto) { FAIL() << "no result is due"; });
   } catch (const Error& error) {
     return std::string(error_code_name(error.code())) + ": " + error.what();
   }
@@ -195,9 +196,9 @@ TEST(Engine, CancelsBetweenBatches) {
   const std::vector<Window> windows(5, Window{.input_ids = {1, 2, 3}});
   std::atomic<bool> cancel{false};
   std::size_t delivered = 0;
-  const auto consume = [&](std::size_t, auto, auto) { cancel = ++delivered == 2; };
+  const auto consume = [&](std::size_t, auto) { cancel = ++delivered == 2; };
   try {
-    engine.qa_logits(sequences_of(windows), consume, &cancel);
+    engine.run(sequences_of(windows), consume, &cancel);
     FAIL() << "not cancelled";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kCancelled);
@@ -209,9 +210,8 @@ TEST(Engine, CancelsBetweenBatches) {
 TEST(Engine, WhatConsumeThrowsPassesThrough) {
   const Engine engine = load("bert-uncased");
   const std::vector<Window> windows{{.input_ids = {1, 2, 3}}};
-  EXPECT_THROW(
-      engine.qa_logits(sequences_of(windows), [](std::size_t, auto, auto) { throw std::runtime_error("x"); }),
-      std::runtime_error);
+  EXPECT_THROW(engine.run(sequences_of(windows), [](std::size_t, auto) { throw std::runtime_error("x"); }),
+               std::runtime_error);
   EXPECT_EQ(run(engine, windows).size(), 1u);  // and leaves the engine usable
 }
 
@@ -264,7 +264,7 @@ TEST(Engine, ConsumersMayAskAgain) {
   for (const std::size_t count : {1U, 100U}) {
     const std::vector<Window> windows(count, Window{.input_ids = std::vector<std::int32_t>(100, 7)});
     std::size_t done = 0;
-    engine.qa_logits(sequences_of(windows), [&](std::size_t i, auto, auto) {
+    engine.run(sequences_of(windows), [&](std::size_t i, auto) {
       EXPECT_EQ(i, done++);
       if (i % 50 != 0) return;
       EXPECT_EQ(run(engine, one), expected);
@@ -281,15 +281,15 @@ TEST(Engine, StopsOnEachCore) {
   const std::vector<Window> windows(300, Window{.input_ids = std::vector<std::int32_t>(128, 7)});
   std::atomic<bool> cancel{false};
   std::size_t delivered = 0;
-  const auto stop = [&](std::size_t, auto, auto) { cancel = ++delivered >= 10; };
-  EXPECT_THROW(engine.qa_logits(sequences_of(windows), stop, &cancel), Error);
+  const auto stop = [&](std::size_t, auto) { cancel = ++delivered >= 10; };
+  EXPECT_THROW(engine.run(sequences_of(windows), stop, &cancel), Error);
   EXPECT_GE(delivered, 10U);
   EXPECT_LT(delivered, 150U);
   delivered = 0;
-  const auto fail = [&](std::size_t, auto, auto) {
+  const auto fail = [&](std::size_t, auto) {
     if (++delivered == 10) throw std::runtime_error("full");
   };
-  EXPECT_THROW(engine.qa_logits(sequences_of(windows), fail), std::runtime_error);
+  EXPECT_THROW(engine.run(sequences_of(windows), fail), std::runtime_error);
   EXPECT_EQ(delivered, 10U);
   EXPECT_EQ(run(engine, windows).size(), windows.size());  // and leaves the engine usable
 }
@@ -300,7 +300,7 @@ TEST(Engine, CallersTakeTurns) {
   const std::vector<Window> many(100, Window{.input_ids = std::vector<std::int32_t>(128, 7)});
   const std::vector<Window> one{{.input_ids = {1, 2, 3}}};
   std::atomic<std::size_t> done{0};
-  std::jthread busy([&] { engine.qa_logits(sequences_of(many), [&](std::size_t, auto, auto) { ++done; }); });
+  std::jthread busy([&] { engine.run(sequences_of(many), [&](std::size_t, auto) { ++done; }); });
   while (done == 0) std::this_thread::yield();
   run(engine, one);
   EXPECT_LT(done, many.size());
@@ -308,13 +308,13 @@ TEST(Engine, CallersTakeTurns) {
 
 TEST(Engine, RefusesBadOptions) {
   EXPECT_THROW(load("bert-uncased", {.threads = -1}), Error);
-  EXPECT_THROW(Engine::load("/nonexistent"), Error);
+  EXPECT_THROW(Engine::load("/nonexistent", models::Task::kQuestionAnswering), Error);
 }
 
 TEST(Engine, TellsWhatItRunsOn) {
   const Engine engine = load("bert-uncased", {.threads = 3});
   EXPECT_EQ(engine.isa(), kernels::kernels_for(tests::test_isa()).isa);
-  EXPECT_EQ(engine.model().family(), "bert");
+  EXPECT_EQ(engine.facts().family, "bert");
   EXPECT_EQ(load("bert-uncased", {.threads = 0}).threads(), base::usable_cores());
 }
 

@@ -28,15 +28,14 @@ std::vector<Sample> samples_of(const std::string& name) {
 
 std::vector<float> logits(const std::filesystem::path& folder, const std::vector<Sample>& samples,
                           models::Precision precision) {
-  const Engine engine =
-      Engine::load(folder, {.threads = 2, .isa = tests::test_isa(), .precision = precision});
+  const Engine engine = Engine::load(folder, models::Task::kQuestionAnswering,
+                                     {.threads = 2, .isa = tests::test_isa(), .precision = precision});
   std::vector<Sequence> sequences;
   for (const Sample& s : samples)
     sequences.push_back({.input_ids = s.input_ids, .token_type_ids = s.token_type_ids});
   std::vector<float> all;
-  engine.qa_logits(sequences, [&](std::size_t, std::span<const float> start, std::span<const float> end) {
-    all.insert(all.end(), start.begin(), start.end());
-    all.insert(all.end(), end.begin(), end.end());
+  engine.run(sequences, [&](std::size_t, std::span<const float> outputs) {
+    all.insert(all.end(), outputs.begin(), outputs.end());
   });
   return all;
 }

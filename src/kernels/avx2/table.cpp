@@ -4,8 +4,8 @@
 
 namespace kvasir::kernels {
 
-const IsaKernels& avx2_kernels() noexcept {
-  static constexpr IsaKernels kKernels = isa_kernels<Avx2>(base::Isa::kAvx2);
+const IsaFp32Kernels& avx2_fp32_kernels() noexcept {
+  static constexpr IsaFp32Kernels kKernels = isa_kernels<Avx2>();
   return kKernels;
 }
 

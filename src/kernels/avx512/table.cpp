@@ -4,8 +4,8 @@
 
 namespace kvasir::kernels {
 
-const IsaKernels& avx512_kernels() noexcept {
-  static constexpr IsaKernels kKernels = isa_kernels<Avx512>(base::Isa::kAvx512);
+const IsaFp32Kernels& avx512_fp32_kernels() noexcept {
+  static constexpr IsaFp32Kernels kKernels = isa_kernels<Avx512>();
   return kKernels;
 }
 

@@ -4,9 +4,9 @@
 
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
+#include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
-#include "kernels/kernels.h"
 
 namespace kvasir::kernels::scalar {
 

@@ -27,10 +27,9 @@ double multiply_adds(std::size_t rounds) noexcept {
 
 }  // namespace
 
-const IsaKernels& scalar_kernels() noexcept {
-  static constexpr IsaKernels kKernels{
-      .table = {.isa = base::Isa::kScalar,
-                .pack_rows = scalar::pack_rows,
+const IsaFp32Kernels& scalar_fp32_kernels() noexcept {
+  static constexpr IsaFp32Kernels kKernels{
+      .table = {.pack_rows = scalar::pack_rows,
                 .gemm_block = scalar::gemm_block,
                 .attention = scalar::attention,
                 .attention_scratch = scalar::attention_scratch,

@@ -10,7 +10,7 @@
 #include <cassert>
 #include <cstddef>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "kernels/vector/elementwise.h"
 #include "kernels/vector/kv_products.h"
 #include "kernels/vector/lanes.h"

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "kernels/vector/activation.h"
 #include "kernels/vector/lanes.h"
 #include "kernels/vector/math.h"

@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cstddef>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "kernels/vector/activation.h"
 #include "kernels/vector/lanes.h"
 #include "kernels/vector/tile.h"

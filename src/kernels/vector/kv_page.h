@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "kernels/vector/lanes.h"
 
 namespace kvasir::kernels {

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 #include "kernels/vector/kv_page.h"
 #include "kernels/vector/tile.h"
 

@@ -6,7 +6,7 @@
 #include <cassert>
 #include <cstddef>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 
 namespace kvasir::kernels {
 

@@ -29,9 +29,8 @@ double multiply_adds(std::size_t rounds) noexcept {
 }
 
 template <class S>
-constexpr IsaKernels isa_kernels(base::Isa isa) noexcept {
-  return {.table = {.isa = isa,
-                    .pack_rows = pack_rows<S>,
+constexpr IsaFp32Kernels isa_kernels() noexcept {
+  return {.table = {.pack_rows = pack_rows<S>,
                     .gemm_block = Gemm<S, Fp32Product<S>>::block,
                     .attention = Attention<S>::run,
                     .attention_scratch = Attention<S>::scratch,

@@ -6,7 +6,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/kernels.h"
+#include "kernels/fp32.h"
 
 namespace kvasir::kernels {
 

@@ -5,7 +5,6 @@
 
 #include "models/causal_attention.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -53,7 +52,7 @@ struct BloomWeights {
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const BloomConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const BloomConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, inner{"4 * hidden_size", 4 * c.hidden_size};
   const Dim fused{"3 * hidden_size", 3 * c.hidden_size};
   const MatrixShape vocabulary{{"vocab_size", c.vocab_size}, hidden};
@@ -64,28 +63,26 @@ void visit(Weights& w, const BloomConfig& c, Visitor&& v) {
     auto& layer = w.h[i];
     v(at + "input_layernorm", layer.input_layernorm, hidden);
     v({{at + "self_attention.query_key_value", fused, &c.qkv_order}}, layer.query_key_value, hidden);
-    v({at + "self_attention.dense"}, layer.dense, MatrixShape{hidden, hidden});
+    v(at + "self_attention.dense", layer.dense, MatrixShape{hidden, hidden});
     v(at + "post_attention_layernorm", layer.post_attention_layernorm, hidden);
-    v({at + "mlp.dense_h_to_4h"}, layer.dense_h_to_4h, MatrixShape{inner, hidden});
-    v({at + "mlp.dense_4h_to_h"}, layer.dense_4h_to_h, MatrixShape{hidden, inner});
+    v(at + "mlp.dense_h_to_4h", layer.dense_h_to_4h, MatrixShape{inner, hidden});
+    v(at + "mlp.dense_4h_to_h", layer.dense_4h_to_h, MatrixShape{hidden, inner});
   }
   v("ln_f", w.ln_f, hidden);
-  v({std::string(c.tie_word_embeddings ? "word_embeddings" : "lm_head")}, w.lm_head, vocabulary, Bias::kNo);
+  v(c.tie_word_embeddings ? "word_embeddings" : "lm_head", w.lm_head, vocabulary, Bias::kNo);
 }
 
 class Bloom final : public CausalLm {
  public:
-  explicit Bloom(const LoadContext& load) : source_(load, "transformer.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size}, {"n_head", config_.n_head});
+  Bloom(BloomConfig config, const ConfigReader& reader, WeightSource& source) : config_(std::move(config)) {
+    check_heads(reader, {"hidden_size", config_.hidden_size}, {"n_head", config_.n_head});
     attention_ = {.heads = config_.n_head,
                   .kv_heads = config_.n_head,
                   .head_dim = config_.hidden_size / config_.n_head,
                   .alibi = {.slopes = alibi_slopes(config_.n_head, 8)}};
     config_.qkv_order = queries_keys_values(attention_, config_.n_head);
     weights_.h.resize(config_.n_layer);
-    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
-    load_weights(weights_, config_, source_, load);
+    if (config_.tie_word_embeddings) source.leave_out("lm_head.weight");  // a copy
   }
 
   void logits(const DecoderBatch& batch, const KvShape& kv, ForwardContext& context,
@@ -108,10 +105,11 @@ class Bloom final : public CausalLm {
             .heads = attention_.kv_heads,
             .layout = {.head_dim = attention_.head_dim, .type = type}};
   }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   const std::string& family() const noexcept override { return family_; }
   std::size_t max_positions() const noexcept override { return config_.seq_length; }
   std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
 
  private:
   struct Pass {
@@ -120,7 +118,7 @@ class Bloom final : public CausalLm {
     const float* biases;
   };
 
-  LayerNormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
+  NormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
     return {.x = x, .rows = rows, .epsilon = config_.layer_norm_epsilon, .y = y};
   }
 
@@ -149,14 +147,17 @@ class Bloom final : public CausalLm {
   std::string family_ = "bloom";
   BloomConfig config_;
   CausalAttention attention_;
-  WeightSource source_;  // keeps the embedding table mapped
   BloomWeights weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<const CausalLm> load_bloom(const LoadContext& context) {
-  return std::make_unique<const Bloom>(context);
-}
+const DecoderFamily kBloom{
+    .prefix = "transformer.",
+    .model = [](const ConfigReader& reader, WeightSource& source) -> std::unique_ptr<CausalLm> {
+      BloomConfig config;
+      visit(config, reader);
+      return std::make_unique<Bloom>(std::move(config), reader, source);
+    }};
 
 }  // namespace kvasir::models

@@ -7,7 +7,6 @@
 
 #include "models/causal_attention.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -77,7 +76,7 @@ struct FalconWeights {
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const FalconConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const FalconConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, inner{"ffn_hidden_size", c.ffn_hidden_size};
   const std::size_t head_dim = c.hidden_size / c.num_attention_heads;
   const Dim fused{"(num_attention_heads + 2 * num_kv_heads) * head_dim",
@@ -93,36 +92,34 @@ void visit(Weights& w, const FalconConfig& c, Visitor&& v) {
     if (has_two) v(at + "ln_mlp", layer.mlp_norm, hidden);
     if (!c.parallel_attn) v(at + "post_attention_layernorm", layer.mlp_norm, hidden);
     v({{at + "self_attention.query_key_value", fused, &c.qkv_order}}, layer.query_key_value, hidden, bias);
-    v({at + "self_attention.dense"}, layer.dense, MatrixShape{hidden, hidden}, bias);
-    v({at + "mlp.dense_h_to_4h"}, layer.dense_h_to_4h, MatrixShape{inner, hidden}, bias);
-    v({at + "mlp.dense_4h_to_h"}, layer.dense_4h_to_h, MatrixShape{hidden, inner}, bias);
+    v(at + "self_attention.dense", layer.dense, MatrixShape{hidden, hidden}, bias);
+    v(at + "mlp.dense_h_to_4h", layer.dense_h_to_4h, MatrixShape{inner, hidden}, bias);
+    v(at + "mlp.dense_4h_to_h", layer.dense_4h_to_h, MatrixShape{hidden, inner}, bias);
   }
   v("ln_f", w.ln_f, hidden);
-  v({std::string(c.tie_word_embeddings ? "word_embeddings" : "lm_head")}, w.lm_head, vocabulary, Bias::kNo);
+  v(c.tie_word_embeddings ? "word_embeddings" : "lm_head", w.lm_head, vocabulary, Bias::kNo);
 }
 
 class Falcon final : public CausalLm {
  public:
-  explicit Falcon(const LoadContext& load) : source_(load, "transformer.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
+  Falcon(FalconConfig config, const ConfigReader& reader, WeightSource& source) : config_(std::move(config)) {
+    check_heads(reader, {"hidden_size", config_.hidden_size},
                 {"num_attention_heads", config_.num_attention_heads});
-    check_heads(load.config, {"num_attention_heads", config_.num_attention_heads},
+    check_heads(reader, {"num_attention_heads", config_.num_attention_heads},
                 {"num_kv_heads", config_.num_kv_heads});
-    if (config_.new_decoder_architecture && !config_.parallel_attn) load.config.only("parallel_attn", true);
+    if (config_.new_decoder_architecture && !config_.parallel_attn) reader.only("parallel_attn", true);
     attention_ = {.heads = config_.num_attention_heads,
                   .kv_heads = config_.num_kv_heads,
                   .head_dim = config_.hidden_size / config_.num_attention_heads};
     if (config_.alibi) {
       attention_.alibi = {.kind = Alibi::Kind::kFalcon, .slopes = alibi_slopes(attention_.heads, 8)};
     } else {
-      check_heads(load.config, {"hidden_size", config_.hidden_size},
+      check_heads(reader, {"hidden_size", config_.hidden_size},
                   {"twice num_attention_heads", 2 * attention_.heads});  // rotary: pairs
     }
     config_.qkv_order = queries_keys_values(attention_, config_.num_kv_heads);
     weights_.h.resize(config_.num_hidden_layers);
-    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
-    load_weights(weights_, config_, source_, load);
+    if (config_.tie_word_embeddings) source.leave_out("lm_head.weight");  // a copy
   }
 
   void logits(const DecoderBatch& batch, const KvShape& kv, ForwardContext& context,
@@ -145,10 +142,11 @@ class Falcon final : public CausalLm {
             .heads = attention_.kv_heads,
             .layout = {.head_dim = attention_.head_dim, .type = type}};
   }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   const std::string& family() const noexcept override { return family_; }
   std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
   std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
 
  private:
   struct Pass {
@@ -158,7 +156,7 @@ class Falcon final : public CausalLm {
     const float* biases;  // null without
   };
 
-  LayerNormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
+  NormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
     return {.x = x, .rows = rows, .epsilon = config_.layer_norm_epsilon, .y = y};
   }
 
@@ -216,14 +214,17 @@ class Falcon final : public CausalLm {
   std::string family_ = "falcon";
   FalconConfig config_;
   CausalAttention attention_;
-  WeightSource source_;  // keeps the embedding table mapped
   FalconWeights weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<const CausalLm> load_falcon(const LoadContext& context) {
-  return std::make_unique<const Falcon>(context);
-}
+const DecoderFamily kFalcon{
+    .prefix = "transformer.",
+    .model = [](const ConfigReader& reader, WeightSource& source) -> std::unique_ptr<CausalLm> {
+      FalconConfig config;
+      visit(config, reader);
+      return std::make_unique<Falcon>(std::move(config), reader, source);
+    }};
 
 }  // namespace kvasir::models

@@ -6,7 +6,6 @@
 
 #include "models/causal_attention.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -49,20 +48,20 @@ void visit(LlamaConfig& c, const Visitor& v) {
 }
 
 struct LlamaLayer {
-  LayerNorm input_layernorm;
+  RmsNorm input_layernorm;
   Linear qkv_proj, o_proj;
-  LayerNorm post_attention_layernorm;
+  RmsNorm post_attention_layernorm;
   Linear gate_up_proj, down_proj;
 };
 struct LlamaWeights {
   Embedding embed_tokens;
   std::vector<LlamaLayer> layers;
-  LayerNorm norm;
+  RmsNorm norm;
   Linear lm_head;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const LlamaConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const LlamaConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, vocabulary{"vocab_size", c.vocab_size};
   const Dim inner{"intermediate_size", c.intermediate_size};
   const Dim queries{"num_attention_heads * head_dim", c.num_attention_heads * c.head_dim};
@@ -72,32 +71,30 @@ void visit(Weights& w, const LlamaConfig& c, Visitor&& v) {
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
     const std::string at = "layers." + std::to_string(i) + ".";
     auto& layer = w.layers[i];
-    v(at + "input_layernorm", layer.input_layernorm, hidden, Bias::kNo);
+    v(at + "input_layernorm", layer.input_layernorm, hidden);
     v({{at + "self_attn.q_proj", queries}, {at + "self_attn.k_proj", keys}, {at + "self_attn.v_proj", keys}},
       layer.qkv_proj, hidden, attention);
-    v({at + "self_attn.o_proj"}, layer.o_proj, MatrixShape{hidden, queries}, attention);
-    v(at + "post_attention_layernorm", layer.post_attention_layernorm, hidden, Bias::kNo);
+    v(at + "self_attn.o_proj", layer.o_proj, MatrixShape{hidden, queries}, attention);
+    v(at + "post_attention_layernorm", layer.post_attention_layernorm, hidden);
     v({at + "mlp.gate_proj", at + "mlp.up_proj"}, layer.gate_up_proj, MatrixShape{inner, hidden}, mlp);
-    v({at + "mlp.down_proj"}, layer.down_proj, MatrixShape{hidden, inner}, mlp);
+    v(at + "mlp.down_proj", layer.down_proj, MatrixShape{hidden, inner}, mlp);
   }
-  v("norm", w.norm, hidden, Bias::kNo);
-  v({std::string(c.tie_word_embeddings ? "embed_tokens" : "lm_head")}, w.lm_head,
-    MatrixShape{vocabulary, hidden}, Bias::kNo);
+  v("norm", w.norm, hidden);
+  v(c.tie_word_embeddings ? "embed_tokens" : "lm_head", w.lm_head, MatrixShape{vocabulary, hidden},
+    Bias::kNo);
 }
 
 class Llama final : public CausalLm {
  public:
-  explicit Llama(const LoadContext& load) : source_(load, "model.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"num_attention_heads", config_.num_attention_heads},
+  Llama(LlamaConfig config, const ConfigReader& reader, WeightSource& source) : config_(std::move(config)) {
+    check_heads(reader, {"num_attention_heads", config_.num_attention_heads},
                 {"num_key_value_heads", config_.num_key_value_heads});
-    check_heads(load.config, {"head_dim", config_.head_dim}, {"the pairs of rotary positions", 2});
+    check_heads(reader, {"head_dim", config_.head_dim}, {"the pairs of rotary positions", 2});
     attention_ = {.heads = config_.num_attention_heads,
                   .kv_heads = config_.num_key_value_heads,
                   .head_dim = config_.head_dim};
     weights_.layers.resize(config_.num_hidden_layers);
-    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
-    load_weights(weights_, config_, source_, load);
+    if (config_.tie_word_embeddings) source.leave_out("lm_head.weight");  // a copy
   }
 
   void logits(const DecoderBatch& batch, const KvShape& kv, ForwardContext& context,
@@ -110,7 +107,7 @@ class Llama final : public CausalLm {
       run_layer(i, {.batch = batch, .kv = kv, .angles = angles}, context, x);
     }
     float* last = gather_rows(batch.outputs, width, context, x);
-    rms_norm(weights_.norm, context, norm_rows(last, batch.outputs.size()));
+    forward(weights_.norm, context, norm_rows(last, batch.outputs.size()));
     forward(weights_.lm_head, context, {.x = last, .y = out, .rows = batch.outputs.size()});
   }
 
@@ -119,6 +116,8 @@ class Llama final : public CausalLm {
             .heads = config_.num_key_value_heads,
             .layout = {.head_dim = config_.head_dim, .type = type}};
   }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   const std::string& family() const noexcept override { return family_; }
   std::size_t max_positions() const noexcept override {
     // Dynamic scaling is made for longer sequences, of any length.
@@ -126,7 +125,6 @@ class Llama final : public CausalLm {
                                                                         : config_.max_position_embeddings;
   }
   std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
   std::size_t sharable_positions() const noexcept override {
     return config_.rotary.scaling.kind == RotaryScaling::Kind::kDynamic ? config_.max_position_embeddings
                                                                         : SIZE_MAX;
@@ -139,7 +137,7 @@ class Llama final : public CausalLm {
     const float* angles;
   };
 
-  LayerNormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
+  NormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
     return {.x = x, .rows = rows, .epsilon = config_.rms_norm_eps, .y = y};
   }
 
@@ -153,7 +151,7 @@ class Llama final : public CausalLm {
     float* attended = workspace.floats(kContext, rows * attention_.heads * attention_.head_dim);
     float* up = workspace.floats(kUp, rows * 2 * inner);
 
-    rms_norm(layer.input_layernorm, context, norm_rows(x, rows, normed));
+    forward(layer.input_layernorm, context, norm_rows(x, rows, normed));
     forward(layer.qkv_proj, context, {.x = normed, .y = qkv, .rows = rows});
     rotate_heads(pass.batch, context,
                  {.angles = pass.angles,
@@ -164,7 +162,7 @@ class Llama final : public CausalLm {
     attend(attention_, pass.batch, pass.kv, context, {.qkv = qkv, .out = attended, .layer = index});
     forward(layer.o_proj, context, {.x = attended, .y = x, .rows = rows, .residual = x});
 
-    rms_norm(layer.post_attention_layernorm, context, norm_rows(x, rows, normed));
+    forward(layer.post_attention_layernorm, context, norm_rows(x, rows, normed));
     forward(layer.gate_up_proj, context, {.x = normed, .y = up, .rows = rows});
     activate_gated(config_.hidden_act, context, {.x = up, .rows = rows, .width = inner});
     forward(layer.down_proj, context, {.x = up, .y = x, .rows = rows, .residual = x, .x_stride = 2 * inner});
@@ -173,14 +171,17 @@ class Llama final : public CausalLm {
   std::string family_ = "llama";
   LlamaConfig config_;
   CausalAttention attention_;
-  WeightSource source_;  // keeps the embedding table mapped
   LlamaWeights weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<const CausalLm> load_llama(const LoadContext& context) {
-  return std::make_unique<const Llama>(context);
-}
+const DecoderFamily kLlama{
+    .prefix = "model.",
+    .model = [](const ConfigReader& reader, WeightSource& source) -> std::unique_ptr<CausalLm> {
+      LlamaConfig config;
+      visit(config, reader);
+      return std::make_unique<Llama>(std::move(config), reader, source);
+    }};
 
 }  // namespace kvasir::models

@@ -8,7 +8,6 @@
 
 #include "models/causal_attention.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -95,7 +94,7 @@ struct MptWeights {
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const MptConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const MptConfig& c, Visitor& v) {
   const std::size_t head_dim = c.d_model / c.n_heads, kv_width = c.attn_config.kv_n_heads * head_dim;
   const Dim width{"d_model", c.d_model}, inner{"expansion_ratio * d_model", c.expansion_ratio * c.d_model};
   const Dim fused{"d_model + 2 * kv_n_heads * head_dim", c.d_model + 2 * kv_width},
@@ -108,30 +107,29 @@ void visit(Weights& w, const MptConfig& c, Visitor&& v) {
     const std::string at = "blocks." + std::to_string(i) + ".";
     auto& block = w.blocks[i];
     v(at + "norm_1", block.norm_1, width, bias);
-    v({at + "attn.Wqkv"}, block.Wqkv, MatrixShape{fused, width}, bias);
+    v(at + "attn.Wqkv", block.Wqkv, MatrixShape{fused, width}, bias);
     if (c.attn_config.qk_ln) {
       v(at + "attn.q_ln", block.q_ln, width, bias);
       v(at + "attn.k_ln", block.k_ln, keys, bias);
     }
-    v({at + "attn.out_proj"}, block.out_proj, MatrixShape{width, width}, bias);
+    v(at + "attn.out_proj", block.out_proj, MatrixShape{width, width}, bias);
     v(at + "norm_2", block.norm_2, width, bias);
-    v({at + "ffn.up_proj"}, block.up_proj, MatrixShape{inner, width}, bias);
-    v({at + "ffn.down_proj"}, block.down_proj, MatrixShape{width, inner}, bias);
+    v(at + "ffn.up_proj", block.up_proj, MatrixShape{inner, width}, bias);
+    v(at + "ffn.down_proj", block.down_proj, MatrixShape{width, inner}, bias);
   }
   v("norm_f", w.norm_f, width, bias);
-  v({std::string(c.tie_word_embeddings ? "wte" : "lm_head")}, w.lm_head, vocabulary, Bias::kNo);
+  v(c.tie_word_embeddings ? "wte" : "lm_head", w.lm_head, vocabulary, Bias::kNo);
 }
 
 class Mpt final : public CausalLm {
  public:
-  explicit Mpt(const LoadContext& load) : source_(load, "transformer.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"d_model", config_.d_model}, {"n_heads", config_.n_heads});
-    check_heads(load.config, {"n_heads", config_.n_heads}, {"kv_n_heads", config_.attn_config.kv_n_heads});
+  Mpt(MptConfig config, const ConfigReader& reader, WeightSource& source) : config_(std::move(config)) {
+    check_heads(reader, {"d_model", config_.d_model}, {"n_heads", config_.n_heads});
+    check_heads(reader, {"n_heads", config_.n_heads}, {"kv_n_heads", config_.attn_config.kv_n_heads});
     // As llm-foundry: ALiBi takes the place of learned positions.
     config_.learned_pos_emb = config_.learned_pos_emb && !config_.attn_config.alibi;
     // transformers' class saves models without biases whatever the key says.
-    config_.no_bias = config_.no_bias || source_.find("blocks.0.attn.Wqkv.bias") == nullptr;
+    config_.no_bias = config_.no_bias || source.find("blocks.0.attn.Wqkv.bias") == nullptr;
     attention_ = {.heads = config_.n_heads,
                   .kv_heads = config_.attn_config.kv_n_heads,
                   .head_dim = config_.d_model / config_.n_heads,
@@ -140,8 +138,7 @@ class Mpt final : public CausalLm {
       attention_.alibi.slopes = alibi_slopes(config_.n_heads, config_.attn_config.alibi_bias_max);
     }
     weights_.blocks.resize(config_.n_layers);
-    if (config_.tie_word_embeddings) source_.leave_out("lm_head.weight");  // a copy
-    load_weights(weights_, config_, source_, load);
+    if (config_.tie_word_embeddings) source.leave_out("lm_head.weight");  // a copy
   }
 
   void logits(const DecoderBatch& batch, const KvShape& kv, ForwardContext& context,
@@ -166,10 +163,11 @@ class Mpt final : public CausalLm {
             .heads = attention_.kv_heads,
             .layout = {.head_dim = attention_.head_dim, .type = type}};
   }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   const std::string& family() const noexcept override { return family_; }
   std::size_t max_positions() const noexcept override { return config_.max_seq_len; }
   std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
 
  private:
   struct Pass {
@@ -178,7 +176,7 @@ class Mpt final : public CausalLm {
     const float* biases;
   };
 
-  LayerNormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
+  NormRows norm_rows(float* x, std::size_t rows, float* y = nullptr) const noexcept {
     return {.x = x, .rows = rows, .epsilon = config_.layer_norm_epsilon, .y = y};
   }
 
@@ -221,14 +219,17 @@ class Mpt final : public CausalLm {
   std::string family_ = "mpt";
   MptConfig config_;
   CausalAttention attention_;
-  WeightSource source_;  // keeps the embedding tables mapped
   MptWeights weights_;
 };
 
 }  // namespace
 
-std::unique_ptr<const CausalLm> load_mpt(const LoadContext& context) {
-  return std::make_unique<const Mpt>(context);
-}
+const DecoderFamily kMpt{
+    .prefix = "transformer.",
+    .model = [](const ConfigReader& reader, WeightSource& source) -> std::unique_ptr<CausalLm> {
+      MptConfig config;
+      visit(config, reader);
+      return std::make_unique<Mpt>(std::move(config), reader, source);
+    }};
 
 }  // namespace kvasir::models

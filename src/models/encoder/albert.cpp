@@ -1,8 +1,7 @@
-// ALBERT (Lan et al. 2019) with a question-answering head: AlbertForQuestionAnswering of transformers. BERT
-// with narrow embeddings and layers that share their weights.
+// ALBERT (Lan et al. 2019): AlbertModel of transformers. BERT with narrow embeddings and layers that share
+// their weights.
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -45,11 +44,10 @@ struct AlbertWeights {
   LayerNorm embedding_norm;
   Linear embedding_hidden_mapping_in;
   std::vector<std::vector<PostNormLayer>> albert_layer_groups;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const AlbertConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const AlbertConfig& c, Visitor& v) {
   const Dim embedding{"embedding_size", c.embedding_size}, hidden{"hidden_size", c.hidden_size};
   const Dim intermediate{"intermediate_size", c.intermediate_size};
   const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, embedding}; };
@@ -58,8 +56,7 @@ void visit(Weights& w, const AlbertConfig& c, Visitor&& v) {
     table("max_position_embeddings", c.max_position_embeddings));
   v("embeddings.token_type_embeddings", w.token_type_embeddings, table("type_vocab_size", c.type_vocab_size));
   v("embeddings.LayerNorm", w.embedding_norm, embedding);
-  v({std::string("encoder.embedding_hidden_mapping_in")}, w.embedding_hidden_mapping_in,
-    MatrixShape{hidden, embedding});
+  v("encoder.embedding_hidden_mapping_in", w.embedding_hidden_mapping_in, MatrixShape{hidden, embedding});
   for (std::size_t g = 0; g < c.num_hidden_groups; ++g) {
     for (std::size_t i = 0; i < c.inner_group_num; ++i) {
       const std::string at =
@@ -67,29 +64,30 @@ void visit(Weights& w, const AlbertConfig& c, Visitor&& v) {
       auto& layer = w.albert_layer_groups[g][i];
       v({at + "attention.query", at + "attention.key", at + "attention.value"}, layer.qkv,
         MatrixShape{hidden, hidden});
-      v({at + "attention.dense"}, layer.attention_output, MatrixShape{hidden, hidden});
+      v(at + "attention.dense", layer.attention_output, MatrixShape{hidden, hidden});
       v(at + "attention.LayerNorm", layer.attention_norm, hidden);
-      v({at + "ffn"}, layer.up, MatrixShape{intermediate, hidden});
-      v({at + "ffn_output"}, layer.down, MatrixShape{hidden, intermediate});
+      v(at + "ffn", layer.up, MatrixShape{intermediate, hidden});
+      v(at + "ffn_output", layer.down, MatrixShape{hidden, intermediate});
       v(at + "full_layer_layer_norm", layer.output_norm, hidden);
     }
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
-class Albert final : public QaModel {
+class Albert final : public Encoder {
  public:
-  explicit Albert(const LoadContext& load) : source_(load.folder, "albert.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
+  explicit Albert(AlbertConfig config)
+      : Encoder({.family = "albert",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = config.type_vocab_size,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     for (std::size_t g = 0; g < config_.num_hidden_groups; ++g) {
       weights_.albert_layer_groups.emplace_back(config_.inner_group_num);
     }
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t tokens = batch.tokens(), floats = tokens * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     float* embedded = context.workspace.floats(kNarrow, tokens * config_.embedding_size);
@@ -103,37 +101,47 @@ class Albert final : public QaModel {
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
+    std::span<float> out = x;
     for (std::size_t i = 0; i < config_.num_hidden_layers; ++i) {
       const std::size_t group = i * config_.num_hidden_groups / config_.num_hidden_layers;
-      for (const PostNormLayer& layer : weights_.albert_layer_groups[group]) {
-        forward(layer, options, plan, context, x);
-      }
+      const std::span<const PostNormLayer> layers = weights_.albert_layer_groups[group];
+      const bool is_last = i + 1 == config_.num_hidden_layers;
+      out = forward(layers, options, plan, context, x,
+                    is_last ? batch.wanted : std::span<const std::int32_t>());
     }
-    qa_head(weights_.qa_outputs, context, x.data(), out);
+    return out;
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
     return static_cast<double>(config_.num_hidden_layers * config_.inner_group_num) * layer +
-           static_cast<double>((2 + config_.embedding_size) * config_.hidden_size * tokens);
+           static_cast<double>(config_.embedding_size * config_.hidden_size * tokens);
   }
 
  private:
-  std::string family_ = "albert";
   AlbertConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   AlbertWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_albert(const ConfigReader& reader) {
+  AlbertConfig config;
+  visit(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  return std::make_unique<Albert>(std::move(config));
+}
+
+std::unique_ptr<Head> make_albert_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(config, facts, {.dense = "pooler"});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_albert(const LoadContext& context) {
-  return std::make_unique<const Albert>(context);
-}
+const EncoderFamily kAlbert{.prefix = "albert.",
+                            .encoder = make_albert,
+                            .span_head = make_span_head,
+                            .classifier = make_albert_classifier};
 
 }  // namespace kvasir::models

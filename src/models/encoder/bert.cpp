@@ -1,7 +1,6 @@
-// BERT (Devlin et al. 2018) with a question-answering head: BertForQuestionAnswering of transformers.
+// BERT (Devlin et al. 2018): BertModel of transformers.
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -38,11 +37,10 @@ struct BertWeights {
   Embedding word_embeddings, position_embeddings, token_type_embeddings;
   LayerNorm embedding_norm;
   std::vector<PostNormLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const BertConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const BertConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
   const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, hidden}; };
   v("embeddings.word_embeddings", w.word_embeddings, table("vocab_size", c.vocab_size));
@@ -53,20 +51,21 @@ void visit(Weights& w, const BertConfig& c, Visitor&& v) {
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
     visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
-class Bert final : public QaModel {
+class Bert final : public Encoder {
  public:
-  explicit Bert(const LoadContext& load) : source_(load.folder, "bert.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
+  explicit Bert(BertConfig config)
+      : Encoder({.family = "bert",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = config.type_vocab_size,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
@@ -78,32 +77,36 @@ class Bert final : public QaModel {
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
-    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
-    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
+    return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
-    return static_cast<double>(config_.num_hidden_layers) * layer +
-           2.0 * static_cast<double>(config_.hidden_size * tokens);
+    return static_cast<double>(config_.num_hidden_layers) * layer;
   }
 
  private:
-  std::string family_ = "bert";
   BertConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   BertWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_bert(const ConfigReader& reader) {
+  BertConfig config;
+  visit(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  return std::make_unique<Bert>(std::move(config));
+}
+
+std::unique_ptr<Head> make_bert_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(config, facts, {.dense = "pooler.dense"});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_bert(const LoadContext& context) {
-  return std::make_unique<const Bert>(context);
-}
+const EncoderFamily kBert{
+    .prefix = "bert.", .encoder = make_bert, .span_head = make_span_head, .classifier = make_bert_classifier};
 
 }  // namespace kvasir::models

@@ -1,6 +1,5 @@
-// DeBERTa v2 and v3 (He et al. 2020, 2021) with a question-answering head: DebertaV2ForQuestionAnswering of
-// transformers. BERT whose scores know the distance of two tokens, and in v2 a convolution beside the first
-// layer.
+// DeBERTa v2 and v3 (He et al. 2020, 2021): DebertaV2Model of transformers. BERT whose scores know the
+// distance of two tokens, and in v2 a convolution beside the first layer.
 #include <algorithm>
 #include <cmath>
 
@@ -8,7 +7,6 @@
 #include "models/disentangled_attention.h"
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -114,7 +112,6 @@ struct DebertaV2Weights {
   Linear conv;
   LayerNorm conv_norm;
   std::vector<DebertaV2Layer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
@@ -131,13 +128,13 @@ void visit_embeddings(Weights& w, const DebertaV2Config& c, Visitor& v) {
       table("type_vocab_size", c.type_vocab_size));
   }
   if (c.embedding_size != c.hidden_size) {
-    v({std::string("embeddings.embed_proj")}, w.embed_proj, MatrixShape{hidden, embedding}, Bias::kNo);
+    v("embeddings.embed_proj", w.embed_proj, MatrixShape{hidden, embedding}, Bias::kNo);
   }
   v("embeddings.LayerNorm", w.embedding_norm, hidden);
 }
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const DebertaV2Config& c, Visitor&& v) {
+void visit_weights(Weights& w, const DebertaV2Config& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
   visit_embeddings(w, c, v);
   if (c.relative_attention) {
@@ -156,23 +153,24 @@ void visit(Weights& w, const DebertaV2Config& c, Visitor&& v) {
     visit_bert_layer(layer.layer, at, {hidden, intermediate}, v, {"query_proj", "key_proj", "value_proj"});
     if (!c.relative_attention || c.share_att_key) continue;
     const MatrixShape square{hidden, hidden};
-    if (c.c2p) v({at + "attention.self.pos_key_proj"}, layer.pos_key_proj, square);
-    if (c.p2c) v({at + "attention.self.pos_query_proj"}, layer.pos_query_proj, square);
+    if (c.c2p) v(at + "attention.self.pos_key_proj", layer.pos_key_proj, square);
+    if (c.p2c) v(at + "attention.self.pos_query_proj", layer.pos_query_proj, square);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
-class DebertaV2 final : public QaModel {
+class DebertaV2 final : public Encoder {
  public:
-  explicit DebertaV2(const LoadContext& load) : source_(load.folder, "deberta.") {
-    visit(config_, load.config);
-    check(load.config);
+  explicit DebertaV2(DebertaV2Config config)
+      : Encoder({.family = "deberta-v2",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = config.type_vocab_size,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
-    if (config_.relative_attention) project_distances(load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t width = config_.hidden_size, floats = batch.tokens() * width;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed_tokens(batch, context, x);
@@ -183,28 +181,34 @@ class DebertaV2 final : public QaModel {
                                      .threads = static_cast<std::size_t>(context.pool.size()),
                                      .blind_pads = true});
     const DistanceRows rows(config_.buckets(), longest(batch));
+    std::span<float> out = x;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       const DebertaV2Layer& layer = weights_.layers[i];
-      const DisentangledBias bias(layer.distances, rows, context.kernels);
+      const DisentangledBias bias(layer.distances, rows, context.kernels.fp32);
       const bool biased = config_.relative_attention && (config_.c2p || config_.p2c);
       const PostNormOptions options{.activation = config_.hidden_act,
                                     .epsilon = config_.layer_norm_eps,
                                     .attention = {.scale = scale(), .bias = biased ? &bias : nullptr}};
-      forward(layer.layer, options, plan, context, x);
-      if (i > 0 || !convolve) continue;
+      const bool convolves = i == 0 && convolve, is_last = i + 1 == weights_.layers.size();
+      out = forward(layer.layer, options, plan, context, x,
+                    is_last && !convolves ? batch.wanted : std::span<const std::int32_t>());
+      if (!convolves) continue;
       for (std::size_t k = 0; k < floats; ++k) x[k] += convolved[k];
       forward(weights_.conv_norm, context,
               {.x = x.data(), .rows = batch.tokens(), .epsilon = config_.layer_norm_eps});
       clear_pads(batch, width, x.data());
+      if (is_last) out = keep_rows(batch.wanted, width, x);
     }
-    qa_head(weights_.qa_outputs, context, x.data(), out);
+    return out;
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  // What queries and keys are multiplied with for the distances, of every layer.
+  void finish_loading(ForwardContext& context) override {
+    if (config_.relative_attention) project_distances(context);
+  }
+
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const auto n = static_cast<double>(tokens), width = static_cast<double>(config_.hidden_size);
     double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
@@ -216,7 +220,7 @@ class DebertaV2 final : public QaModel {
     const bool project = config_.embedding_size != config_.hidden_size;
     return static_cast<double>(config_.num_hidden_layers) * layer +
            n * width *
-               (width * static_cast<double>(config_.conv_kernel_size) + 2 +
+               (width * static_cast<double>(config_.conv_kernel_size) +
                 static_cast<double>(project ? config_.embedding_size : 0));
   }
 
@@ -229,20 +233,6 @@ class DebertaV2 final : public QaModel {
   float scale() const noexcept {
     const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
     return 1 / std::sqrt(static_cast<float>(head_dim * terms()));
-  }
-
-  void check(const ConfigReader& reader) const {
-    check_heads(reader, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
-    const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
-    if (config_.attention_head_size > 0 && config_.attention_head_size != head_dim) {
-      reader.only("attention_head_size", static_cast<std::int64_t>(head_dim));
-    }
-    if (config_.position_buckets > 0)
-      check_at_least(reader, {"position_buckets", config_.position_buckets}, 2);
-    if (config_.conv_kernel_size % 2 == 0 && config_.conv_kernel_size > 0) {
-      reader.json().fail("conv_kernel_size = " + std::to_string(config_.conv_kernel_size) + " is not odd");
-    }
   }
 
   // Embeddings of pads are 0.
@@ -287,14 +277,12 @@ class DebertaV2 final : public QaModel {
     return out;
   }
 
-  // What queries and keys are multiplied with for the distances, of every layer.
-  void project_distances(const LoadContext& load) {
+  void project_distances(ForwardContext& context) {
     const std::size_t width = config_.hidden_size, rows = config_.buckets().rows();
-    tensor::Workspace workspace;
-    ForwardContext context{.kernels = load.kernels, .pool = load.pool, .workspace = workspace};
+    const kernels::Fp32Kernels& kernels = context.kernels.fp32;
     tensor::Buffer<float> table(rows * width);
     for (std::size_t row = 0; row < rows; ++row) {
-      weights_.rel_embeddings.read_row(load.kernels, row, table.span().subspan(row * width, width));
+      weights_.rel_embeddings.read_row(kernels, row, table.span().subspan(row * width, width));
     }
     if (config_.norm_rel_ebd) {
       forward(weights_.rel_norm, context,
@@ -306,7 +294,7 @@ class DebertaV2 final : public QaModel {
     };
     // Of what was projected last, the columns of each head from `column` on.
     const auto pack = [&](const Linear& linear, std::size_t column) {
-      return pack_by_head({.rows = projected.data() + column, .stride = linear.out()}, load.kernels);
+      return pack_by_head({.rows = projected.data() + column, .stride = linear.out()}, kernels);
     };
     for (DebertaV2Layer& layer : weights_.layers) {
       if (config_.share_att_key) {
@@ -334,7 +322,7 @@ class DebertaV2 final : public QaModel {
     std::size_t stride;
   };
   std::vector<kernels::PackedMatrix> pack_by_head(const Columns& columns,
-                                                  const kernels::Kernels& kernels) const {
+                                                  const kernels::Fp32Kernels& kernels) const {
     const std::size_t rows = config_.buckets().rows();
     const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
     const float scale = this->scale();
@@ -350,16 +338,43 @@ class DebertaV2 final : public QaModel {
     return heads;
   }
 
-  std::string family_ = "deberta-v2";
   DebertaV2Config config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   DebertaV2Weights weights_;
 };
 
+void check(const DebertaV2Config& config, const ConfigReader& reader) {
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  const std::size_t head_dim = config.hidden_size / config.num_attention_heads;
+  if (config.attention_head_size > 0 && config.attention_head_size != head_dim) {
+    reader.only("attention_head_size", static_cast<std::int64_t>(head_dim));
+  }
+  if (config.position_buckets > 0) check_at_least(reader, {"position_buckets", config.position_buckets}, 2);
+  if (config.conv_kernel_size % 2 == 0 && config.conv_kernel_size > 0) {
+    reader.json().fail("conv_kernel_size = " + std::to_string(config.conv_kernel_size) + " is not odd");
+  }
+}
+
+std::unique_ptr<Encoder> make_deberta_v2(const ConfigReader& reader) {
+  DebertaV2Config config;
+  visit(config, reader);
+  check(config, reader);
+  return std::make_unique<DebertaV2>(std::move(config));
+}
+
+// The reference calls it the context pooler.
+std::unique_ptr<Head> make_deberta_v2_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  config.only("pooler_hidden_size", static_cast<std::int64_t>(facts.width));
+  return make_classifier(config, facts,
+                         {.dense = "pooler.dense",
+                          .activation = head_activation(config, "pooler_hidden_act", HeadActivation::kGelu)});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_deberta_v2(const LoadContext& context) {
-  return std::make_unique<const DebertaV2>(context);
-}
+const EncoderFamily kDebertaV2{.prefix = "deberta.",
+                               .encoder = make_deberta_v2,
+                               .span_head = make_span_head,
+                               .classifier = make_deberta_v2_classifier};
 
 }  // namespace kvasir::models

@@ -1,8 +1,7 @@
-// DistilBERT (Sanh et al. 2019) with a question-answering head: DistilBertForQuestionAnswering of
-// transformers. BERT without token types, under other names.
+// DistilBERT (Sanh et al. 2019): DistilBertModel of transformers. BERT without token types, under other
+// names.
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -36,11 +35,10 @@ struct DistilBertWeights {
   Embedding word_embeddings, position_embeddings;
   LayerNorm embedding_norm;
   std::vector<PostNormLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const DistilBertConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const DistilBertConfig& c, Visitor& v) {
   const Dim dim{"dim", c.dim}, hidden_dim{"hidden_dim", c.hidden_dim};
   v("embeddings.word_embeddings", w.word_embeddings, MatrixShape{{"vocab_size", c.vocab_size}, dim});
   v("embeddings.position_embeddings", w.position_embeddings,
@@ -51,25 +49,28 @@ void visit(Weights& w, const DistilBertConfig& c, Visitor&& v) {
     auto& layer = w.layers[i];
     v({at + "attention.q_lin", at + "attention.k_lin", at + "attention.v_lin"}, layer.qkv,
       MatrixShape{dim, dim});
-    v({at + "attention.out_lin"}, layer.attention_output, MatrixShape{dim, dim});
+    v(at + "attention.out_lin", layer.attention_output, MatrixShape{dim, dim});
     v(at + "sa_layer_norm", layer.attention_norm, dim);
-    v({at + "ffn.lin1"}, layer.up, MatrixShape{hidden_dim, dim});
-    v({at + "ffn.lin2"}, layer.down, MatrixShape{dim, hidden_dim});
+    v(at + "ffn.lin1", layer.up, MatrixShape{hidden_dim, dim});
+    v(at + "ffn.lin2", layer.down, MatrixShape{dim, hidden_dim});
     v(at + "output_layer_norm", layer.output_norm, dim);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, dim});
 }
 
-class DistilBert final : public QaModel {
+class DistilBert final : public Encoder {
  public:
-  explicit DistilBert(const LoadContext& load) : source_(load.folder, "distilbert.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"dim", config_.dim}, {"n_heads", config_.n_heads});
+  explicit DistilBert(DistilBertConfig config)
+      : Encoder({.family = "distilbert",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = 0,
+                 .width = config.dim,
+                 .width_key = "dim"}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.n_layers);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.dim;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
@@ -80,32 +81,37 @@ class DistilBert final : public QaModel {
     const AttentionPlan plan(
         batch, {.heads = config_.n_heads, .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.activation, .epsilon = kEpsilon};
-    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
-    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
+    return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return 0; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     return static_cast<double>(config_.n_layers) *
-               post_norm_multiply_adds(config_.dim, config_.hidden_dim, tokens) +
-           2.0 * static_cast<double>(config_.dim * tokens);
+           post_norm_multiply_adds(config_.dim, config_.hidden_dim, tokens);
   }
 
  private:
-  std::string family_ = "distilbert";
   DistilBertConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   DistilBertWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_distilbert(const ConfigReader& reader) {
+  DistilBertConfig config;
+  visit(config, reader);
+  check_heads(reader, {"dim", config.dim}, {"n_heads", config.n_heads});
+  return std::make_unique<DistilBert>(std::move(config));
+}
+
+std::unique_ptr<Head> make_distilbert_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(config, facts, {.dense = "pre_classifier", .activation = HeadActivation::kRelu});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_distilbert(const LoadContext& context) {
-  return std::make_unique<const DistilBert>(context);
-}
+const EncoderFamily kDistilBert{.prefix = "distilbert.",
+                                .encoder = make_distilbert,
+                                .span_head = make_span_head,
+                                .classifier = make_distilbert_classifier};
 
 }  // namespace kvasir::models

@@ -1,8 +1,7 @@
-// ELECTRA (Clark et al. 2020) with a question-answering head: ElectraForQuestionAnswering of transformers.
-// BERT with embeddings that may be narrower than its layers.
+// ELECTRA (Clark et al. 2020): ElectraModel of transformers. BERT with embeddings that may be narrower than
+// its layers.
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -43,11 +42,10 @@ struct ElectraWeights {
   LayerNorm embedding_norm;
   Linear embeddings_project;  // only if embedding_size and hidden_size differ
   std::vector<PostNormLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const ElectraConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const ElectraConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
   const Dim embedding{"embedding_size", c.embedding_size};
   const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, embedding}; };
@@ -57,25 +55,26 @@ void visit(Weights& w, const ElectraConfig& c, Visitor&& v) {
   v("embeddings.token_type_embeddings", w.token_type_embeddings, table("type_vocab_size", c.type_vocab_size));
   v("embeddings.LayerNorm", w.embedding_norm, embedding);
   if (c.embedding_size != c.hidden_size) {
-    v({std::string("embeddings_project")}, w.embeddings_project, MatrixShape{hidden, embedding});
+    v("embeddings_project", w.embeddings_project, MatrixShape{hidden, embedding});
   }
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
     visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
-class Electra final : public QaModel {
+class Electra final : public Encoder {
  public:
-  explicit Electra(const LoadContext& load) : source_(load.folder, "electra.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
+  explicit Electra(ElectraConfig config)
+      : Encoder({.family = "electra",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = config.type_vocab_size,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t tokens = batch.tokens(), floats = tokens * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     const bool project = config_.embedding_size != config_.hidden_size;
@@ -92,33 +91,42 @@ class Electra final : public QaModel {
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
-    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
-    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
+    return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
     const bool project = config_.embedding_size != config_.hidden_size;
     return static_cast<double>(config_.num_hidden_layers) * layer +
-           static_cast<double>((2 + (project ? config_.embedding_size : 0)) * config_.hidden_size * tokens);
+           static_cast<double>((project ? config_.embedding_size : 0) * config_.hidden_size * tokens);
   }
 
  private:
-  std::string family_ = "electra";
   ElectraConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   ElectraWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_electra(const ConfigReader& reader) {
+  ElectraConfig config;
+  visit(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  return std::make_unique<Electra>(std::move(config));
+}
+
+std::unique_ptr<Head> make_electra_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(
+      config, facts,
+      {.dense = "classifier.dense", .activation = HeadActivation::kGelu, .output = "classifier.out_proj"});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_electra(const LoadContext& context) {
-  return std::make_unique<const Electra>(context);
-}
+const EncoderFamily kElectra{.prefix = "electra.",
+                             .encoder = make_electra,
+                             .span_head = make_span_head,
+                             .classifier = make_electra_classifier};
 
 }  // namespace kvasir::models

@@ -1,11 +1,10 @@
-// MobileBERT (Sun et al. 2020) with a question-answering head: MobileBertForQuestionAnswering of
-// transformers. Each layer works at a fraction of the model's width, between two bottlenecks, and has several
-// feed-forwards; in place of LayerNorm only scale and shift.
+// MobileBERT (Sun et al. 2020): MobileBertModel of transformers. Each layer works at a fraction of the
+// model's width, between two bottlenecks, and has several feed-forwards; in place of LayerNorm only scale and
+// shift.
 #include <algorithm>
 
 #include "models/registry.h"
 #include "models/self_attention.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -69,15 +68,14 @@ struct MobileBertWeights {
   Embedding word_embeddings, position_embeddings, token_type_embeddings;
   DenseNorm embedding_transformation;
   std::vector<MobileBertLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const MobileBertConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const MobileBertConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, narrow{"intra_bottleneck_size", c.intra_bottleneck_size};
   const Dim intermediate{"intermediate_size", c.intermediate_size};
   const auto dense_norm = [&](const std::string& at, auto& weights, const MatrixShape& shape) {
-    v({at + "dense"}, weights.dense, shape);
+    v(at + "dense", weights.dense, shape);
     v(at + "LayerNorm", weights.norm, shape.rows);
   };
   v("embeddings.word_embeddings", w.word_embeddings,
@@ -86,7 +84,7 @@ void visit(Weights& w, const MobileBertConfig& c, Visitor&& v) {
     MatrixShape{{"max_position_embeddings", c.max_position_embeddings}, hidden});
   v("embeddings.token_type_embeddings", w.token_type_embeddings,
     MatrixShape{{"type_vocab_size", c.type_vocab_size}, hidden});
-  v({std::string("embeddings.embedding_transformation")}, w.embedding_transformation.dense,
+  v("embeddings.embedding_transformation", w.embedding_transformation.dense,
     MatrixShape{hidden, {"embedding_size", kTrigram * c.embedding_size}});
   v("embeddings.LayerNorm", w.embedding_transformation.norm, hidden);
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
@@ -95,17 +93,16 @@ void visit(Weights& w, const MobileBertConfig& c, Visitor&& v) {
     dense_norm(at + "bottleneck.input.", layer.bottleneck_input, {narrow, hidden});
     dense_norm(at + "bottleneck.attention.", layer.bottleneck_attention, {narrow, hidden});
     v({at + "attention.self.query", at + "attention.self.key"}, layer.query_key, MatrixShape{narrow, narrow});
-    v({at + "attention.self.value"}, layer.value, MatrixShape{narrow, hidden});
+    v(at + "attention.self.value", layer.value, MatrixShape{narrow, hidden});
     dense_norm(at + "attention.output.", layer.attention_output, {narrow, narrow});
     for (std::size_t f = 0; f < c.num_feedforward_networks; ++f) {
       const bool last = f + 1 == c.num_feedforward_networks;
       const std::string network = last ? at : at + "ffn." + std::to_string(f) + ".";
-      v({network + "intermediate.dense"}, layer.ffn[f].intermediate, MatrixShape{intermediate, narrow});
+      v(network + "intermediate.dense", layer.ffn[f].intermediate, MatrixShape{intermediate, narrow});
       dense_norm(network + "output.", layer.ffn[f].output, {narrow, intermediate});
     }
     dense_norm(at + "output.bottleneck.", layer.output_bottleneck, {hidden, narrow});
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
 // y = NoNorm(x Wᵀ + b + residual).
@@ -114,32 +111,32 @@ void forward(const DenseNorm& weights, ForwardContext& context, const LinearCall
   no_norm(weights.norm, context, {.x = call.y, .rows = call.rows});
 }
 
-class MobileBert final : public QaModel {
+class MobileBert final : public Encoder {
  public:
-  explicit MobileBert(const LoadContext& load) : source_(load.folder, "mobilebert.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"intra_bottleneck_size", config_.intra_bottleneck_size},
-                {"num_attention_heads", config_.num_attention_heads});
+  explicit MobileBert(MobileBertConfig config)
+      : Encoder({.family = "mobilebert",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = config.type_vocab_size,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
     for (MobileBertLayer& layer : weights_.layers) layer.ffn.resize(config_.num_feedforward_networks);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed_trigrams(batch, context, x.data());
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
-    for (const MobileBertLayer& layer : weights_.layers) run_layer(layer, plan, context, x);
-    qa_head(weights_.qa_outputs, context, x.data(), out);
+    const std::span<const MobileBertLayer> layers = weights_.layers;
+    for (const MobileBertLayer& layer : layers.first(layers.size() - 1)) run_layer(layer, plan, context, x);
+    return run_layer(layers.back(), plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return config_.type_vocab_size; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const auto n = static_cast<double>(tokens), hidden = static_cast<double>(config_.hidden_size);
     const auto narrow = static_cast<double>(config_.intra_bottleneck_size);
@@ -147,7 +144,7 @@ class MobileBert final : public QaModel {
         2 * narrow * static_cast<double>(config_.intermediate_size * config_.num_feedforward_networks);
     const double layer = n * (4 * hidden * narrow + 3 * narrow * narrow + feed_forward) + 2 * n * n * narrow;
     return static_cast<double>(config_.num_hidden_layers) * layer +
-           n * hidden * static_cast<double>(2 + kTrigram * config_.embedding_size);
+           n * hidden * static_cast<double>(kTrigram * config_.embedding_size);
   }
 
  private:
@@ -176,9 +173,11 @@ class MobileBert final : public QaModel {
     no_norm(transformation.norm, context, {.x = x, .rows = tokens});
   }
 
-  void run_layer(const MobileBertLayer& layer, const AttentionPlan& plan, ForwardContext& context,
-                 std::span<float> x) const {
-    const std::size_t rows = x.size() / config_.hidden_size, width = config_.intra_bottleneck_size;
+  // Returns the output of the wanted tokens, or of all if none are named.
+  std::span<float> run_layer(const MobileBertLayer& layer, const AttentionPlan& plan, ForwardContext& context,
+                             std::span<float> x, std::span<const std::int32_t> wanted = {}) const {
+    const std::size_t width = config_.intra_bottleneck_size;
+    std::size_t rows = x.size() / config_.hidden_size;
     tensor::Workspace& workspace = context.workspace;
     float* input = workspace.floats(kNarrow, rows * width);
     float* attended = workspace.floats(kContext, rows * width);
@@ -192,6 +191,10 @@ class MobileBert final : public QaModel {
     forward(layer.value, context, {.x = x.data(), .y = qkv + 2 * width, .rows = rows, .y_stride = 3 * width});
     attend(plan, {.rounded = !layer.query_key.is_fp32()}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / plan.heads()});
+    x = keep_rows(wanted, config_.hidden_size, x);
+    keep_rows(wanted, width, {attended, rows * width});
+    keep_rows(wanted, width, {input, rows * width});
+    rows = x.size() / config_.hidden_size;
     forward(layer.attention_output, context, {.x = attended, .y = normed, .rows = rows, .residual = input});
     for (const FeedForward& network : layer.ffn) {
       forward(network.intermediate, context,
@@ -200,18 +203,32 @@ class MobileBert final : public QaModel {
     }
     forward(layer.output_bottleneck, context,
             {.x = normed, .y = x.data(), .rows = rows, .residual = x.data()});
+    return x;
   }
 
-  std::string family_ = "mobilebert";
   MobileBertConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   MobileBertWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_mobilebert(const ConfigReader& reader) {
+  MobileBertConfig config;
+  visit(config, reader);
+  check_heads(reader, {"intra_bottleneck_size", config.intra_bottleneck_size},
+              {"num_attention_heads", config.num_attention_heads});
+  return std::make_unique<MobileBert>(std::move(config));
+}
+
+std::unique_ptr<Head> make_mobilebert_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  bool classifier_activation = true;  // without, there is no dense layer either
+  config.optional("classifier_activation", classifier_activation);
+  return make_classifier(config, facts, {.dense = classifier_activation ? "pooler.dense" : nullptr});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_mobilebert(const LoadContext& context) {
-  return std::make_unique<const MobileBert>(context);
-}
+const EncoderFamily kMobileBert{.prefix = "mobilebert.",
+                                .encoder = make_mobilebert,
+                                .span_head = make_span_head,
+                                .classifier = make_mobilebert_classifier};
 
 }  // namespace kvasir::models

@@ -1,12 +1,10 @@
-// ModernBERT (Warner et al. 2024) with a question-answering head: ModernBertForQuestionAnswering of
-// transformers. Rotary positions; most layers see a window only; gated feed-forwards; each part is normalised
-// before it runs.
+// ModernBERT (Warner et al. 2024): ModernBertModel of transformers, and its heads. Rotary positions; most
+// layers see a window only; gated feed-forwards; each part is normalized before it runs.
 #include <cmath>
 
 #include "models/registry.h"
 #include "models/rotary.h"
 #include "models/self_attention.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -23,9 +21,8 @@ struct ModernBertConfig {
   std::size_t local_attention = 128;
   double global_rope_theta = 160'000, local_rope_theta = 10'000;
   kernels::Activation hidden_activation = kernels::Activation::kGelu;
-  kernels::Activation classifier_activation = kernels::Activation::kGelu;
   float norm_eps = 1e-5F;
-  bool norm_bias = false, attention_bias = false, mlp_bias = false, classifier_bias = false;
+  bool norm_bias = false, attention_bias = false, mlp_bias = false;
   std::vector<bool> is_local;  // of each layer
 };
 
@@ -44,12 +41,10 @@ void visit(ModernBertConfig& c, const Visitor& v) {
   if (v.json().raw().contains("local_rope_theta")) c.local_rope_theta = c.global_rope_theta;
   v.optional("local_rope_theta", c.local_rope_theta);
   v.optional("hidden_activation", c.hidden_activation);
-  v.optional("classifier_activation", c.classifier_activation);
   v.optional("norm_eps", c.norm_eps);
   v.optional("norm_bias", c.norm_bias);
   v.optional("attention_bias", c.attention_bias);
   v.optional("mlp_bias", c.mlp_bias);
-  v.optional("classifier_bias", c.classifier_bias);
 }
 
 // What transformers 5 writes in place of global_attn_every_n_layers and the two thetas.
@@ -97,34 +92,27 @@ struct ModernBertWeights {
   LayerNorm embedding_norm;
   std::vector<ModernBertLayer> layers;
   LayerNorm final_norm;
-  Linear head_dense;
-  LayerNorm head_norm;
-  Linear classifier;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const ModernBertConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const ModernBertConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size};
   const Dim fused{"hidden_size", 3 * c.hidden_size}, gated{"intermediate_size", 2 * c.intermediate_size};
-  const auto bias = [](bool has) { return has ? Bias::kYes : Bias::kNo; };
-  const Bias norm_bias = bias(c.norm_bias), attention_bias = bias(c.attention_bias);
+  const Bias norm_bias = bias_if(c.norm_bias), attention_bias = bias_if(c.attention_bias);
+  const Bias mlp_bias = bias_if(c.mlp_bias);
   v("embeddings.tok_embeddings", w.tok_embeddings, MatrixShape{{"vocab_size", c.vocab_size}, hidden});
   v("embeddings.norm", w.embedding_norm, hidden, norm_bias);
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
     const std::string at = "layers." + std::to_string(i) + ".";
     auto& layer = w.layers[i];
     if (i > 0) v(at + "attn_norm", layer.attn_norm, hidden, norm_bias);
-    v({at + "attn.Wqkv"}, layer.Wqkv, MatrixShape{fused, hidden}, attention_bias);
-    v({at + "attn.Wo"}, layer.attn_Wo, MatrixShape{hidden, hidden}, attention_bias);
+    v(at + "attn.Wqkv", layer.Wqkv, MatrixShape{fused, hidden}, attention_bias);
+    v(at + "attn.Wo", layer.attn_Wo, MatrixShape{hidden, hidden}, attention_bias);
     v(at + "mlp_norm", layer.mlp_norm, hidden, norm_bias);
-    v({at + "mlp.Wi"}, layer.Wi, MatrixShape{gated, hidden}, bias(c.mlp_bias));
-    v({at + "mlp.Wo"}, layer.mlp_Wo, MatrixShape{hidden, {"intermediate_size", c.intermediate_size}},
-      bias(c.mlp_bias));
+    v(at + "mlp.Wi", layer.Wi, MatrixShape{gated, hidden}, mlp_bias);
+    v(at + "mlp.Wo", layer.mlp_Wo, MatrixShape{hidden, {"intermediate_size", c.intermediate_size}}, mlp_bias);
   }
   v("final_norm", w.final_norm, hidden, norm_bias);
-  v({std::string("head.dense")}, w.head_dense, MatrixShape{hidden, hidden}, bias(c.classifier_bias));
-  v("head.norm", w.head_norm, hidden, norm_bias);
-  v({std::string("classifier")}, w.classifier, MatrixShape{{"num_labels", 2}, hidden});
 }
 
 // What a layer of one kind, local or global, attends with.
@@ -133,20 +121,92 @@ struct Attending {
   const float* rotary_table;
 };
 
-class ModernBert final : public QaModel {
+// A dense layer and a norm before the logits of spans or labels.
+struct ModernBertHeadConfig {
+  std::size_t hidden_size = 0, num_labels = 2;
+  kernels::Activation classifier_activation = kernels::Activation::kGelu;
+  float norm_eps = 1e-5F;
+  bool norm_bias = false, classifier_bias = false;
+  bool pools_mean = false;  // classifier_pooling
+};
+
+template <class Visitor>
+void visit(ModernBertHeadConfig& c, const Visitor& v) {
+  v.optional("classifier_activation", c.classifier_activation);
+  v.optional("norm_eps", c.norm_eps);
+  v.optional("norm_bias", c.norm_bias);
+  v.optional("classifier_bias", c.classifier_bias);
+}
+
+struct ModernBertHeadWeights {
+  Linear dense;
+  LayerNorm norm;
+  Linear classifier;
+};
+
+template <class Weights, class Visitor>
+void visit_weights(Weights& w, const ModernBertHeadConfig& c, Visitor& v) {
+  const Dim hidden{"hidden_size", c.hidden_size};
+  v("head.dense", w.dense, MatrixShape{hidden, hidden}, bias_if(c.classifier_bias));
+  v("head.norm", w.norm, hidden, bias_if(c.norm_bias));
+  v("classifier", w.classifier, MatrixShape{{"num_labels", c.num_labels}, hidden});
+}
+
+class ModernBertHead final : public Head {
  public:
-  explicit ModernBert(const LoadContext& load) : source_(load.folder, "model.") {
-    visit(config_, load.config);
-    visit_new_keys(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"twice num_attention_heads", 2 * config_.num_attention_heads});  // rotary: pairs
-    weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
+  ModernBertHead(const ModernBertHeadConfig& config, Rows rows) : config_(config), rows_(rows) {}
+
+  Rows rows() const noexcept override { return rows_; }
+  std::size_t columns() const noexcept override { return config_.num_labels; }
+  bool reads_first_tokens_only() const noexcept override {
+    return rows_ == Rows::kSequences && !config_.pools_mean;
+  }
+  std::string missing_advice() const override {
+    return rows_ == Rows::kTokens ? missing_span_head() : missing_classifier();
+  }
+  double multiply_adds(std::size_t tokens) const noexcept override {
+    const std::size_t rows = rows_ == Rows::kTokens ? tokens : 1;
+    return static_cast<double>(rows * config_.hidden_size * (config_.hidden_size + config_.num_labels));
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  void outputs(const tensor::RaggedBatch& batch, std::span<float> states, ForwardContext& context,
+               std::span<float> out) const override {
+    const std::size_t width = config_.hidden_size;
+    if (rows_ == Rows::kSequences && config_.pools_mean) states = mean_of_sequences(batch, width, states);
+    const std::size_t rows = states.size() / width;
+    float* head = context.workspace.floats(kNormed, rows * width);
+    forward(weights_.dense, context,
+            {.x = states.data(), .y = head, .rows = rows, .activation = config_.classifier_activation});
+    forward(weights_.norm, context, {.x = head, .rows = rows, .epsilon = config_.norm_eps});
+    const std::size_t count = rows * config_.num_labels;
+    const bool spread = rows_ == Rows::kTokens && !batch.wanted.empty();
+    float* logits = spread ? context.workspace.floats(kHeadOut, count) : out.data();
+    forward(weights_.classifier, context, {.x = head, .y = logits, .rows = rows});
+    if (spread) spread_wanted(batch, {logits, count}, config_.num_labels, out);
+  }
+
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
+
+ private:
+  ModernBertHeadConfig config_;
+  Rows rows_;
+  ModernBertHeadWeights weights_;
+};
+
+class ModernBert final : public Encoder {
+ public:
+  explicit ModernBert(ModernBertConfig config)
+      : Encoder({.family = "modernbert",
+                 .max_positions = config.max_position_embeddings,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = 0,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
+    weights_.layers.resize(config_.num_hidden_layers);
+  }
+
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t tokens = batch.tokens(), floats = tokens * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed({.word = &weights_.tok_embeddings, .norm = &weights_.embedding_norm, .epsilon = config_.norm_eps},
@@ -168,29 +228,26 @@ class ModernBert final : public QaModel {
 
     const Attending global{.plan = global_plan, .rotary_table = tables};
     const Attending local{.plan = local_plan, .rotary_table = tables + table_size};
+    std::span<float> out = x;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-      run_layer(weights_.layers[i], config_.is_local[i] ? local : global, batch, context, x);
+      const bool is_last = i + 1 == weights_.layers.size();
+      out = run_layer(weights_.layers[i], config_.is_local[i] ? local : global, batch, context, x,
+                      is_last ? batch.wanted : std::span<const std::int32_t>());
     }
-    forward(weights_.final_norm, context, {.x = x.data(), .rows = tokens, .epsilon = config_.norm_eps});
-    float* head = context.workspace.floats(kNormed, floats);
-    forward(weights_.head_dense, context,
-            {.x = x.data(), .y = head, .rows = tokens, .activation = config_.classifier_activation});
-    forward(weights_.head_norm, context, {.x = head, .rows = tokens, .epsilon = config_.norm_eps});
-    qa_head(weights_.classifier, context, head, out);
+    forward(weights_.final_norm, context,
+            {.x = out.data(), .rows = out.size() / config_.hidden_size, .epsilon = config_.norm_eps});
+    return out;
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override { return config_.max_position_embeddings; }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return 0; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const auto width = static_cast<double>(config_.hidden_size), n = static_cast<double>(tokens);
     const auto inner = static_cast<double>(config_.intermediate_size);
     // Pairs of tokens that see each other through a window: all without the two triangles in the corners.
     const double hidden_from = n - 1 - static_cast<double>(reach());
     const double pairs = n * n - (hidden_from > 0 ? hidden_from * (hidden_from + 1) : 0);
-    double sum = n * width * (width + 2);
+    double sum = 0;
     for (const bool is_local : config_.is_local) {
       sum += n * (4 * width * width + 3 * width * inner) + 2 * (is_local ? pairs : n * n) * width;
     }
@@ -201,20 +258,23 @@ class ModernBert final : public QaModel {
   // Tokens that a local layer sees to either side.
   std::size_t reach() const noexcept { return config_.local_attention / 2; }
 
-  void run_layer(const ModernBertLayer& layer, const Attending& attending, const tensor::RaggedBatch& batch,
-                 ForwardContext& context, std::span<float> x) const {
-    const std::size_t width = config_.hidden_size, rows = batch.tokens(), inner = config_.intermediate_size;
+  // Returns the output of the wanted tokens, or of all if none are named.
+  std::span<float> run_layer(const ModernBertLayer& layer, const Attending& attending,
+                             const tensor::RaggedBatch& batch, ForwardContext& context, std::span<float> x,
+                             std::span<const std::int32_t> wanted) const {
+    const std::size_t width = config_.hidden_size, inner = config_.intermediate_size;
+    std::size_t rows = batch.tokens();
     tensor::Workspace& workspace = context.workspace;
     float* normed = workspace.floats(kNormed, rows * width);
     float* qkv = workspace.floats(kQkv, rows * 3 * width);
     float* attended = workspace.floats(kContext, rows * width);
     float* up = workspace.floats(kUp, rows * 2 * inner);
-    const auto normalise = [&](const LayerNorm& norm) {
+    const auto normalize = [&](const LayerNorm& norm) {
       forward(norm, context, {.x = x.data(), .rows = rows, .epsilon = config_.norm_eps, .y = normed});
     };
 
     const bool is_first = layer.attn_norm.width() == 0;
-    if (!is_first) normalise(layer.attn_norm);
+    if (!is_first) normalize(layer.attn_norm);
     forward(layer.Wqkv, context, {.x = is_first ? x.data() : normed, .y = qkv, .rows = rows});
     rotate(batch, context,
            {.table = attending.rotary_table,
@@ -224,25 +284,57 @@ class ModernBert final : public QaModel {
             .head_dim = width / config_.num_attention_heads});
     attend(attending.plan, {.rounded = !layer.Wqkv.is_fp32()}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / attending.plan.heads()});
+    x = keep_rows(wanted, width, x);
+    keep_rows(wanted, width, {attended, rows * width});
+    rows = x.size() / width;
     forward(layer.attn_Wo, context, {.x = attended, .y = x.data(), .rows = rows, .residual = x.data()});
 
-    normalise(layer.mlp_norm);
+    normalize(layer.mlp_norm);
     forward(layer.Wi, context, {.x = normed, .y = up, .rows = rows});
     activate_gated(config_.hidden_activation, context, {.x = up, .rows = rows, .width = inner});
     forward(layer.mlp_Wo, context,
             {.x = up, .y = x.data(), .rows = rows, .residual = x.data(), .x_stride = 2 * inner});
+    return x;
   }
 
-  std::string family_ = "modernbert";
   ModernBertConfig config_;
-  WeightSource source_;  // keeps the embedding table mapped
   ModernBertWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_modernbert(const ConfigReader& reader) {
+  ModernBertConfig config;
+  visit(config, reader);
+  visit_new_keys(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"twice num_attention_heads", 2 * config.num_attention_heads});  // rotary: pairs
+  return std::make_unique<ModernBert>(std::move(config));
+}
+
+ModernBertHeadConfig read_head(const ConfigReader& reader, const EncoderFacts& facts) {
+  ModernBertHeadConfig config{.hidden_size = facts.width};
+  visit(config, reader);
+  return config;
+}
+
+std::unique_ptr<Head> make_modernbert_span_head(const ConfigReader& reader, const EncoderFacts& facts) {
+  return std::make_unique<ModernBertHead>(read_head(reader, facts), Head::Rows::kTokens);
+}
+
+std::unique_ptr<Head> make_modernbert_classifier(const ConfigReader& reader, const EncoderFacts& facts) {
+  ModernBertHeadConfig config = read_head(reader, facts);
+  config.num_labels = num_labels(reader);
+  config.pools_mean = reader.json().string_or("classifier_pooling", "cls") == "mean";
+  if (!config.pools_mean) reader.only("classifier_pooling", "cls");
+  return std::make_unique<ModernBertHead>(config, Head::Rows::kSequences);
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_modernbert(const LoadContext& context) {
-  return std::make_unique<const ModernBert>(context);
-}
+const EncoderFamily kModernBert{.prefix = "model.",
+                                .encoder = make_modernbert,
+                                .span_head = make_modernbert_span_head,
+                                .classifier = make_modernbert_classifier};
 
 }  // namespace kvasir::models

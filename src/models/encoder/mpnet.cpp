@@ -1,11 +1,10 @@
-// MPNet (Song et al. 2020) with a question-answering head: MPNetForQuestionAnswering of transformers. BERT
-// without token types, with RoBERTa's positions, and a bias on the scores for the distance of two tokens.
+// MPNet (Song et al. 2020): MPNetModel of transformers. BERT without token types, with RoBERTa's positions,
+// and a bias on the scores for the distance of two tokens.
 #include <algorithm>
 #include <cmath>
 
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -46,11 +45,10 @@ struct MPNetWeights {
   LayerNorm embedding_norm;
   Embedding relative_attention_bias;  // [buckets, heads]
   std::vector<PostNormLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const MPNetConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const MPNetConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
   v("embeddings.word_embeddings", w.word_embeddings, MatrixShape{{"vocab_size", c.vocab_size}, hidden});
   v("embeddings.position_embeddings", w.position_embeddings,
@@ -64,13 +62,12 @@ void visit(Weights& w, const MPNetConfig& c, Visitor&& v) {
     auto& layer = w.layers[i];
     v({at + "attention.attn.q", at + "attention.attn.k", at + "attention.attn.v"}, layer.qkv,
       MatrixShape{hidden, hidden});
-    v({at + "attention.attn.o"}, layer.attention_output, MatrixShape{hidden, hidden});
+    v(at + "attention.attn.o", layer.attention_output, MatrixShape{hidden, hidden});
     v(at + "attention.LayerNorm", layer.attention_norm, hidden);
-    v({at + "intermediate.dense"}, layer.up, MatrixShape{intermediate, hidden});
-    v({at + "output.dense"}, layer.down, MatrixShape{hidden, intermediate});
+    v(at + "intermediate.dense", layer.up, MatrixShape{intermediate, hidden});
+    v(at + "output.dense", layer.down, MatrixShape{hidden, intermediate});
     v(at + "output.LayerNorm", layer.output_norm, hidden);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
 // The row of relative_attention_bias for a key that stands so many tokens behind the query (before it:
@@ -97,7 +94,7 @@ class DistanceBias final : public ScoreBias {
     float* row = bias + heads * distances_;
     for (std::size_t d = 0; d < distances_; ++d) {
       const auto distance = static_cast<std::ptrdiff_t>(d) - static_cast<std::ptrdiff_t>(longest_ - 1);
-      table.read_row(context.kernels, bucket(distance), {row, heads});
+      table.read_row(context.kernels.fp32, bucket(distance), {row, heads});
       for (std::size_t head = 0; head < heads; ++head) bias[head * distances_ + d] = row[head];
     }
     bias_ = bias;
@@ -114,21 +111,19 @@ class DistanceBias final : public ScoreBias {
   const float* bias_;  // [heads, distances]
 };
 
-class MPNet final : public QaModel {
+class MPNet final : public Encoder {
  public:
-  explicit MPNet(const LoadContext& load) : source_(load.folder, "mpnet.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
-    check_at_least(load.config, {"relative_attention_num_buckets", config_.relative_attention_num_buckets},
-                   kBuckets);
-    check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
-                   kPadTokenId + 2);
+  explicit MPNet(MPNetConfig config)
+      : Encoder({.family = "mpnet",
+                 .max_positions = config.max_position_embeddings - kPadTokenId - 1,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = 0,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& batch, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
     const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
@@ -142,34 +137,40 @@ class MPNet final : public QaModel {
     const DistanceBias bias(weights_.relative_attention_bias, longest(batch), context);
     const PostNormOptions options{
         .activation = config_.hidden_act, .epsilon = config_.layer_norm_eps, .attention = {.bias = &bias}};
-    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
-    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
+    return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override {
-    return config_.max_position_embeddings - kPadTokenId - 1;
-  }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return 0; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
-    return static_cast<double>(config_.num_hidden_layers) * layer +
-           2.0 * static_cast<double>(config_.hidden_size * tokens);
+    return static_cast<double>(config_.num_hidden_layers) * layer;
   }
 
  private:
-  std::string family_ = "mpnet";
   MPNetConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   MPNetWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_mpnet(const ConfigReader& reader) {
+  MPNetConfig config;
+  visit(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  check_at_least(reader, {"relative_attention_num_buckets", config.relative_attention_num_buckets}, kBuckets);
+  check_at_least(reader, {"max_position_embeddings", config.max_position_embeddings}, kPadTokenId + 2);
+  return std::make_unique<MPNet>(std::move(config));
+}
+
+std::unique_ptr<Head> make_mpnet_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(config, facts, {.dense = "classifier.dense", .output = "classifier.out_proj"});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_mpnet(const LoadContext& context) {
-  return std::make_unique<const MPNet>(context);
-}
+const EncoderFamily kMPNet{.prefix = "mpnet.",
+                           .encoder = make_mpnet,
+                           .span_head = make_span_head,
+                           .classifier = make_mpnet_classifier};
 
 }  // namespace kvasir::models

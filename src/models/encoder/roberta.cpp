@@ -1,8 +1,7 @@
-// RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2019) with a question-answering head:
-// RobertaForQuestionAnswering and XLMRobertaForQuestionAnswering of transformers. BERT with other positions.
+// RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2019): RobertaModel and XLMRobertaModel of
+// transformers. BERT with other positions.
 #include "models/post_norm_layer.h"
 #include "models/registry.h"
-#include "models/weights.h"
 
 namespace kvasir::models {
 
@@ -41,11 +40,10 @@ struct RobertaWeights {
   Embedding word_embeddings, position_embeddings, token_type_embeddings;
   LayerNorm embedding_norm;
   std::vector<PostNormLayer> layers;
-  Linear qa_outputs;
 };
 
 template <class Weights, class Visitor>
-void visit(Weights& w, const RobertaConfig& c, Visitor&& v) {
+void visit_weights(Weights& w, const RobertaConfig& c, Visitor& v) {
   const Dim hidden{"hidden_size", c.hidden_size}, intermediate{"intermediate_size", c.intermediate_size};
   const auto table = [&](const char* key, std::size_t rows) { return MatrixShape{{key, rows}, hidden}; };
   v("embeddings.word_embeddings", w.word_embeddings, table("vocab_size", c.vocab_size));
@@ -56,24 +54,22 @@ void visit(Weights& w, const RobertaConfig& c, Visitor&& v) {
   for (std::size_t i = 0; i < c.num_hidden_layers; ++i) {
     visit_bert_layer(w.layers[i], "encoder.layer." + std::to_string(i) + ".", {hidden, intermediate}, v);
   }
-  v({std::string("qa_outputs")}, w.qa_outputs, MatrixShape{{"num_labels", 2}, hidden});
 }
 
-class Roberta final : public QaModel {
+class Roberta final : public Encoder {
  public:
-  explicit Roberta(const LoadContext& load)
-      : family_(load.config.json().string("model_type")), source_(load.folder, "roberta.") {
-    visit(config_, load.config);
-    check_heads(load.config, {"hidden_size", config_.hidden_size},
-                {"num_attention_heads", config_.num_attention_heads});
-    // One position at least behind those of the pads.
-    check_at_least(load.config, {"max_position_embeddings", config_.max_position_embeddings},
-                   static_cast<std::size_t>(config_.pad_token_id) + 2);
+  Roberta(RobertaConfig config, std::string family)
+      : Encoder({.family = std::move(family),
+                 .max_positions =
+                     config.max_position_embeddings - static_cast<std::size_t>(config.pad_token_id) - 1,
+                 .vocab_size = config.vocab_size,
+                 .type_vocab_size = 0,
+                 .width = config.hidden_size}),
+        config_(std::move(config)) {
     weights_.layers.resize(config_.num_hidden_layers);
-    load_weights(weights_, config_, source_, load);
   }
 
-  void qa_logits(const tensor::RaggedBatch& given, ForwardContext& context, QaLogits out) const override {
+  std::span<float> hidden_states(const tensor::RaggedBatch& given, ForwardContext& context) const override {
     tensor::RaggedBatch batch = given;
     batch.token_type_ids = {};  // the reference feeds none: all have the first of the type embeddings
     const std::size_t floats = batch.tokens() * config_.hidden_size;
@@ -88,34 +84,41 @@ class Roberta final : public QaModel {
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
     const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
-    const auto last = forward(weights_.layers, options, plan, context, x, batch.wanted);
-    qa_head(weights_.qa_outputs, context, last.data(), out, batch.wanted);
+    return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
-  const std::string& family() const noexcept override { return family_; }
-  std::size_t max_positions() const noexcept override {
-    return config_.max_position_embeddings - static_cast<std::size_t>(config_.pad_token_id) - 1;
-  }
-  std::size_t vocab_size() const noexcept override { return config_.vocab_size; }
-  std::size_t type_vocab_size() const noexcept override { return 0; }
-  std::size_t parameters() const noexcept override { return count_parameters(weights_, config_); }
+  void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
+  void visit(ConstWeightVisitor& visitor) const override { visit_weights(weights_, config_, visitor); }
   double multiply_adds(std::size_t tokens) const noexcept override {
     const double layer = post_norm_multiply_adds(config_.hidden_size, config_.intermediate_size, tokens);
-    return static_cast<double>(config_.num_hidden_layers) * layer +
-           2.0 * static_cast<double>(config_.hidden_size * tokens);
+    return static_cast<double>(config_.num_hidden_layers) * layer;
   }
 
  private:
-  std::string family_;
   RobertaConfig config_;
-  WeightSource source_;  // keeps the embedding tables mapped
   RobertaWeights weights_;
 };
 
+std::unique_ptr<Encoder> make_roberta(const ConfigReader& reader) {
+  RobertaConfig config;
+  visit(config, reader);
+  check_heads(reader, {"hidden_size", config.hidden_size},
+              {"num_attention_heads", config.num_attention_heads});
+  // One position at least behind those of the pads.
+  check_at_least(reader, {"max_position_embeddings", config.max_position_embeddings},
+                 static_cast<std::size_t>(config.pad_token_id) + 2);
+  return std::make_unique<Roberta>(std::move(config), reader.json().string("model_type"));
+}
+
+std::unique_ptr<Head> make_roberta_classifier(const ConfigReader& config, const EncoderFacts& facts) {
+  return make_classifier(config, facts, {.dense = "classifier.dense", .output = "classifier.out_proj"});
+}
+
 }  // namespace
 
-std::unique_ptr<const QaModel> load_roberta(const LoadContext& context) {
-  return std::make_unique<const Roberta>(context);
-}
+const EncoderFamily kRoberta{.prefix = "roberta.",
+                             .encoder = make_roberta,
+                             .span_head = make_span_head,
+                             .classifier = make_roberta_classifier};
 
 }  // namespace kvasir::models

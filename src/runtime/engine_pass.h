@@ -1,5 +1,5 @@
-// One call of Engine::qa_logits: cuts its sequences into batches, runs them when it is the caller's turn, and
-// hands out logits in order.
+// One call of Engine::run: cuts its sequences into batches, runs them when it is the caller's turn, and hands
+// out the outputs in order.
 #pragma once
 
 #include <atomic>
@@ -20,22 +20,22 @@
 namespace kvasir::runtime {
 
 // What the passes of an engine share.
-struct QaEngine {
+struct EngineState {
   const kernels::Kernels& kernels;
   int threads;
   std::size_t batch_tokens;
-  std::unique_ptr<const models::QaModel> model = nullptr;
+  models::EncoderModel model = {};
   std::atomic<std::uint64_t> tokens_run{0};
   Teams teams = {};
   Turns turns{threads};
   Lanes lanes{turns, teams};
 };
 
-class QaPass {
+class EnginePass {
  public:
   // The sequences have been checked.
-  QaPass(QaEngine& engine, std::span<const Sequence> sequences, const Engine::Consume& consume,
-         const std::atomic<bool>* cancel);
+  EnginePass(EngineState& engine, std::span<const Sequence> sequences, const Engine::Consume& consume,
+             const std::atomic<bool>* cancel);
   void run();
 
  private:
@@ -53,15 +53,17 @@ class QaPass {
   std::size_t finished();
   void consume_until(std::size_t last);
   std::size_t tokens(Range range) const noexcept { return begins_[range.end] - begins_[range.begin]; }
+  // Numbers that the head makes of these sequences.
+  std::size_t output_size(Range range) const noexcept;
 
-  QaEngine& engine_;
+  EngineState& engine_;
   std::span<const Sequence> sequences_;
   const Engine::Consume& consume_;
   const std::atomic<bool>* cancel_;
   std::vector<std::size_t> begins_;  // token at which each sequence begins, and the end of the last
 
-  Range room_{0, 0};  // sequences for whose logits there is room now
-  std::vector<float> start_, end_;
+  Range room_{0, 0};  // sequences for whose outputs there is room now
+  std::vector<float> outputs_;
   std::size_t consumed_ = 0;  // sequences
 
   std::mutex mutex_;  // guards what follows, while several threads run batches

@@ -1,10 +1,12 @@
-#include "models/weights.h"
+#include "models/weight_loader.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <utility>
 
 #include "kvasir/error.h"
+#include "models/inventory.h"
+#include "models/stored_names.h"
 #include "tensor/blocks.h"
 
 namespace kvasir::models {
@@ -15,92 +17,8 @@ namespace {
 constexpr std::size_t kJobElements = std::size_t{1} << 18;
 // Rows that are converted, checked and packed at once: one panel.
 constexpr std::size_t kGroupRows = kernels::kPanelColumns;
-constexpr const char* kWeight = ".weight";
-constexpr const char* kBias = ".bias";
-constexpr const char* kWeightScale = ".weight_scale";
-constexpr const char* kScaleSuffix = "_scale";  // behind the name of a weight that is stored as bytes
-// Heads have fewer outputs: in bf16 or int8 they would gain nothing, and show their errors first.
-constexpr std::size_t kMinRoundedRows = 16;
-
-// Or blocks of GGUF, which stand for floats.
-bool is_float(tensor::DType dtype) {
-  using tensor::DType;
-  return tensor::dtype_block(dtype) > 1 || dtype == DType::kF32 || dtype == DType::kF16 ||
-         dtype == DType::kBF16 || dtype == DType::kF64;
-}
-
-std::string shape_of(Dims dims) {
-  tensor::Shape shape;
-  for (const Dim& dim : dims) shape.push_back(static_cast<std::int64_t>(dim.size));
-  return tensor::shape_text(shape);
-}
-
-// "hidden_size = 384, intermediate_size = 1536"
-std::string keys_of(Dims dims) {
-  std::string keys;
-  for (const Dim& dim : dims) {
-    keys += (keys.empty() ? "" : ", ") + std::string(dim.key) + " = " + std::to_string(dim.size);
-  }
-  return keys;
-}
 
 }  // namespace
-
-void WeightChecker::check(const std::string& name, Dims dims) {
-  const StoredTensor* stored = source_.find(name);
-  if (stored == nullptr) {
-    missing_.push_back(name);
-    return;
-  }
-  const std::string where = stored->where();
-  const bool bytes = stored->view.dtype == tensor::DType::kI8 && dims.size() == 2;
-  if (!bytes && !is_float(stored->view.dtype)) {
-    throw Error(ErrorCode::kUnsupported, where + " is of type " + tensor::dtype_name(stored->view.dtype) +
-                                             "; weights must be F32, F16, BF16 or F64, matrices also I8");
-  }
-  const bool equal = std::ranges::equal(
-      stored->view.shape, dims, {}, [](std::int64_t size) { return size; },
-      [](const Dim& dim) { return static_cast<std::int64_t>(dim.size); });
-  if (equal) {
-    if (bytes) check_scales(*stored, name, *dims.begin());
-    return;
-  }
-  throw Error(ErrorCode::kFormat, where + " has shape " + tensor::shape_text(stored->view.shape) + ", but " +
-                                      keys_of(dims) + " of " + source_.config_name() + " ask for " +
-                                      shape_of(dims) + "; the two do not belong together");
-}
-
-void WeightChecker::check_scales(const StoredTensor& weight, const std::string& name, const Dim& rows) {
-  const StoredTensor* scales = source_.find(name + kScaleSuffix);
-  if (scales == nullptr) {
-    throw Error(ErrorCode::kFormat, weight.where() + " is of type I8, and there is no tensor " + weight.name +
-                                        kScaleSuffix + " with its scales; use a file of kvasir quantize");
-  }
-  const tensor::Shape shape{static_cast<std::int64_t>(rows.size)};
-  if (scales->view.dtype == tensor::DType::kF32 && scales->view.shape == shape) return;
-  throw Error(ErrorCode::kFormat, scales->where() + " is " + tensor::dtype_name(scales->view.dtype) + " " +
-                                      tensor::shape_text(scales->view.shape) + "; the scales of " +
-                                      weight.name + " should be F32 " + tensor::shape_text(shape));
-}
-
-void WeightChecker::finish() const {
-  if (missing_.empty()) return;
-  const bool only_head = std::ranges::all_of(missing_, [](const std::string& name) {
-    return name.starts_with("qa_outputs.") || name.starts_with("head.") || name.starts_with("classifier.");
-  });
-  std::string message =
-      source_.origin() + ": tensor " + source_.name_in_file(missing_.front()) + " is missing";
-  if (only_head) {
-    message +=
-        ": this is a pre-trained encoder without a question-answering head; fine-tune it, or choose a model "
-        "that was (often named …-squad)";
-  } else {
-    if (missing_.size() > 1) message += ", and " + std::to_string(missing_.size() - 1) + " more";
-    message += std::string("; the weights and ") + source_.config_name() +
-               " do not belong together, or the file is incomplete";
-  }
-  throw Error(ErrorCode::kFormat, message);
-}
 
 std::size_t WeightLoader::Stack::rows() const noexcept {
   std::size_t sum = 0;
@@ -129,8 +47,7 @@ RowOrder combine(const RowOrder& wanted, const RowOrder& stored) {
 
 }  // namespace
 
-WeightLoader::Stack WeightLoader::stack_of(std::span<const LinearPart> parts, const char* suffix,
-                                           std::size_t columns) {
+WeightLoader::Stack WeightLoader::stack_of(LinearParts parts, const char* suffix, std::size_t columns) {
   Stack stack{.parts = {}, .columns = columns};
   for (const LinearPart& part : parts) {
     const std::string name = part.name + suffix;
@@ -146,50 +63,33 @@ WeightLoader::Stack WeightLoader::stack_of(std::span<const LinearPart> parts, co
 }
 
 bool WeightLoader::keeps(tensor::DType dtype) const noexcept {
-  if (precision_ != Precision::kAuto) return false;
+  if (options_.precision != Precision::kAuto) return false;
   const bool is_half = dtype == tensor::DType::kF16 || dtype == tensor::DType::kBF16;
-  return is_half ? keeps_half_ : kernels::is_block_product(dtype);
+  return is_half ? options_.keeps_half : kernels::is_block_product(dtype);
 }
 
 Precision WeightLoader::precision_of(const Stack& stack) const noexcept {
-  if (precision_ == Precision::kAuto) {
+  if (options_.precision == Precision::kAuto) {
     return stack.are_bytes() ? Precision::kInt8 : Precision::kFp32;
   }
-  if (stack.rows() < kMinRoundedRows) return Precision::kFp32;
-  if (precision_ == Precision::kBf16 && kernels::bf16_kernels_for(kernels_.isa) == nullptr)
-    return Precision::kFp32;
-  return precision_;
+  if (stack.rows() < kMinRoundedOutputs) return Precision::kFp32;
+  if (options_.precision == Precision::kBf16 && options_.kernels.bf16 == nullptr) return Precision::kFp32;
+  return options_.precision;
 }
 
-void WeightLoader::operator()(const std::string& name, Embedding& embedding, const MatrixShape& shape) {
+void WeightLoader::embedding(const std::string& name, Embedding& table, const MatrixShape& shape) {
   const LinearPart part{.name = name, .rows = shape.rows};
   Stack stack = stack_of({&part, 1}, kWeight, shape.columns.size);
-  embedding.table = stack.parts.front().tensor->view;
+  table.table = stack.parts.front().tensor->view;
+  table.storage = source_.storage();
   if (stack.are_bytes()) {
-    embedding.scales = add_vectors({&part, 1}, kWeightScale);
+    table.scales = add_vectors({&part, 1}, kWeightScale);
     return;  // there is nothing that bytes could not be
   }
   add_jobs(std::move(stack), {});
 }
 
-bool can_be_int8(const Linear& linear) noexcept {
-  return linear.out() >= kMinRoundedRows;
-}
-
-void InventoryTaker::add(Inventory::Kind kind, const std::string& name, const Linear* linear) {
-  const StoredTensor& stored = *source_.find(name);
-  Inventory::Entry entry{.kind = kind, .name = stored.name, .view = stored.view, .linear = linear};
-  // Names of other times and programs become those of today.
-  std::string_view plain = stored.name;
-  while (!source_.prefix().empty() && plain.starts_with(source_.prefix())) {
-    plain.remove_prefix(source_.prefix().size());
-  }
-  if (plain != name) entry.name = name;
-  if (stored.view.dtype == tensor::DType::kI8) entry.scales = source_.find(name + kScaleSuffix)->view;
-  inventory_.entries.push_back(std::move(entry));
-}
-
-void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
+void WeightLoader::layer_norm(const std::string& name, LayerNorm& norm, const Dim& width, Bias bias) {
   const LinearPart part{.name = name, .rows = width};
   norm.weight = add_vectors({&part, 1}, kWeight);
   if (bias == Bias::kYes) {
@@ -200,24 +100,17 @@ void WeightLoader::operator()(const std::string& name, LayerNorm& norm, const Di
   }
 }
 
-void WeightLoader::operator()(std::initializer_list<std::string> names, Linear& linear,
-                              const MatrixShape& shape, Bias bias) {
-  std::vector<LinearPart> parts;
-  for (const std::string& name : names) parts.push_back({.name = name, .rows = shape.rows});
-  add_linear(parts, linear, shape.columns, bias);
+void WeightLoader::rms_norm(const std::string& name, RmsNorm& norm, const Dim& width) {
+  const LinearPart part{.name = name, .rows = width};
+  norm.weight = add_vectors({&part, 1}, kWeight);
 }
 
-void WeightLoader::operator()(LinearParts parts, Linear& linear, const Dim& columns, Bias bias) {
-  add_linear({parts.begin(), parts.size()}, linear, columns, bias);
+void WeightLoader::convolution(const std::string& name, Linear& matrix, const ConvolutionShape& shape) {
+  const LinearPart part{.name = name, .rows = shape.rows};
+  linear({&part, 1}, matrix, {shape.columns.key, shape.columns.size * shape.taps.size}, Bias::kYes);
 }
 
-void WeightLoader::operator()(const std::string& name, Linear& linear, const ConvolutionShape& shape) {
-  const Dim inputs{shape.columns.key, shape.columns.size * shape.taps.size};
-  (*this)({name}, linear, MatrixShape{shape.rows, inputs});
-}
-
-void WeightLoader::add_linear(std::span<const LinearPart> parts, Linear& linear, const Dim& columns,
-                              Bias bias) {
+void WeightLoader::linear(LinearParts parts, Linear& linear, const Dim& columns, Bias bias) {
   Stack stack = stack_of(parts, kWeight, columns.size);
   const std::size_t rows = stack.rows();
   const Precision precision = precision_of(stack);
@@ -258,7 +151,7 @@ void WeightLoader::add_stored(Stack stack, Linear& linear) {
   }
 }
 
-tensor::Buffer<float> WeightLoader::add_vectors(std::span<const LinearPart> parts, const char* suffix) {
+tensor::Buffer<float> WeightLoader::add_vectors(LinearParts parts, const char* suffix) {
   Stack stack = stack_of(parts, suffix, 1);
   tensor::Buffer<float> vector(stack.rows());
   add_jobs(std::move(stack), {.copy = vector.data()});
@@ -321,13 +214,13 @@ bool WeightLoader::take_floats(Job& job, kernels::RowRange rows, const Scratch& 
   const Stack& stack = stacks_[job.stack];
   const std::size_t count = rows.end - rows.begin;
   const float* values = floats(stack, rows, scratch.floats);
-  if (!kernels_.all_finite(values, count * stack.columns)) {
+  if (!options_.kernels.fp32.all_finite(values, count * stack.columns)) {
     job.fault = Fault::kNotFinite;
     job.culprit = culprit(stack, rows, values);
     return false;
   }
   const Target& target = job.target;
-  if (target.packed != nullptr) kernels_.pack_rows(values, rows, *target.packed);
+  if (target.packed != nullptr) options_.kernels.fp32.pack_rows(values, rows, *target.packed);
   if (target.bf16 != nullptr) kernels::pack_bf16_rows(values, rows, *target.bf16);
   if (target.copy != nullptr)
     std::copy_n(values, count * stack.columns, target.copy + rows.begin * stack.columns);
@@ -392,7 +285,7 @@ bool WeightLoader::take_bytes(Job& job, kernels::RowRange rows, const Scratch& s
     if (!kernels::keeps_pair_rule({out, stack.columns})) {
       job.fault = Fault::kPairRule;
       job.culprit = part.tensor;
-    } else if (!kernels_.all_finite(scale, 1)) {
+    } else if (!options_.kernels.fp32.all_finite(scale, 1)) {
       job.fault = Fault::kNotFinite;
       job.culprit = part.scales;
     }
@@ -414,7 +307,7 @@ const StoredTensor* WeightLoader::culprit(const Stack& stack, kernels::RowRange 
   const StoredTensor* found = nullptr;
   for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
     const std::size_t count = (within.end - within.begin) * stack.columns;
-    if (found == nullptr && !kernels_.all_finite(values, count)) found = part.tensor;
+    if (found == nullptr && !options_.kernels.fp32.all_finite(values, count)) found = part.tensor;
     values += count;
   });
   return found;
@@ -426,7 +319,7 @@ void WeightLoader::read_rows(const Stack& stack, const Part& part, kernels::RowR
   const tensor::TensorView& view = part.tensor->view;
   const std::size_t first = rows.begin * stack.columns, count = (rows.end - rows.begin) * stack.columns;
   if (view.dtype == tensor::DType::kF16) {
-    kernels_.convert_half(view.data + tensor::dtype_bytes(view.dtype, first), out, count);
+    options_.kernels.fp32.convert_half(view.data + tensor::dtype_bytes(view.dtype, first), out, count);
     return;
   }
   view.read_floats(first, {out, count});

@@ -1,4 +1,4 @@
-#include "runtime/qa_pass.h"
+#include "runtime/engine_pass.h"
 
 #include <algorithm>
 #include <string>
@@ -13,7 +13,7 @@ namespace {
 // Sequences for each core from which on each core has batches of its own. The threads then meet at the end
 // only; with fewer sequences they would wait there for too large a part of the time.
 constexpr std::size_t kSequencesPerCore = 4;
-// And at most, until they meet all the same: 1 MB of logits.
+// And at most, until they meet all the same: 1 MB of span logits.
 constexpr std::size_t kMostSequencesPerCore = 256;
 // Tokens of a core's batch: a part of what is left for each core, so that all end together, but no less than
 // this, a common sequence. (One thread is as fast with one sequence as with ten.) More than some hundred lie
@@ -34,8 +34,8 @@ std::size_t take_batch(std::span<const Sequence> sequences, std::size_t tokens) 
 
 }  // namespace
 
-QaPass::QaPass(QaEngine& engine, std::span<const Sequence> sequences, const Engine::Consume& consume,
-               const std::atomic<bool>* cancel)
+EnginePass::EnginePass(EngineState& engine, std::span<const Sequence> sequences,
+                       const Engine::Consume& consume, const std::atomic<bool>* cancel)
     : engine_(engine),
       sequences_(sequences),
       consume_(consume),
@@ -46,11 +46,11 @@ QaPass::QaPass(QaEngine& engine, std::span<const Sequence> sequences, const Engi
   for (const Sequence& s : sequences) begins_.push_back(begins_.back() + s.input_ids.size());
 }
 
-bool QaPass::cancelled() const noexcept {
+bool EnginePass::cancelled() const noexcept {
   return cancel_ != nullptr && cancel_->load(std::memory_order_relaxed);
 }
 
-void QaPass::run() {
+void EnginePass::run() {
   if (sequences_.empty()) return;
   const Turns::Visit visit(engine_.turns);
   while (consumed_ < sequences_.size()) {
@@ -64,7 +64,7 @@ void QaPass::run() {
   }
 }
 
-void QaPass::take_turn() {
+void EnginePass::take_turn() {
   if (engine_.turns.crowded()) {
     engine_.lanes.run([this](Team& team) { run_next_on(team); });
     return;
@@ -79,7 +79,7 @@ void QaPass::take_turn() {
 }
 
 // The next batch, by all threads of a team together.
-void QaPass::run_next_on(Team& team) noexcept {
+void EnginePass::run_next_on(Team& team) noexcept {
   try {
     const std::size_t count = take_batch(sequences_.subspan(consumed_), engine_.batch_tokens);
     make_room({consumed_, consumed_ + count});
@@ -92,7 +92,7 @@ void QaPass::run_next_on(Team& team) noexcept {
 // Batches by one thread each, until none are left or somebody else wants his turn. The calling thread, which
 // is thread 0, hands out what is finished in between, and holds no core meanwhile: what is done with the
 // logits may take long, and may even wait for another caller.
-void QaPass::run_on_each_core(Turns::Turn& turn) {
+void EnginePass::run_on_each_core(Turns::Turn& turn) {
   const Teams::Loan all = engine_.teams.take(turn.cores());
   std::vector<Teams::Loan> cores;
   for (int i = 0; i < turn.cores(); ++i) cores.push_back(engine_.teams.take(1));
@@ -119,25 +119,23 @@ void QaPass::run_on_each_core(Turns::Turn& turn) {
   });
 }
 
-void QaPass::make_room(Range range) {
+void EnginePass::make_room(Range range) {
   room_ = range;
   claimed_ = range.begin;
-  start_.resize(tokens(range));
-  end_.resize(tokens(range));
+  outputs_.resize(output_size(range));
 }
 
-void QaPass::run_on(Team& team, Range range) {
-  const std::size_t at = tokens({room_.begin, range.begin}), size = tokens(range);
-  team.batch.fill(sequences_.subspan(range.begin, range.end - range.begin));
-  team.run(*engine_.model, engine_.kernels,
-           {.start = std::span(start_).subspan(at, size), .end = std::span(end_).subspan(at, size)});
-  engine_.tokens_run.fetch_add(size, std::memory_order_relaxed);
+void EnginePass::run_on(Team& team, Range range) {
+  team.batch.fill(sequences_.subspan(range.begin, range.end - range.begin), *engine_.model.head);
+  team.run(engine_.model, engine_.kernels,
+           std::span(outputs_).subspan(output_size({room_.begin, range.begin}), output_size(range)));
+  engine_.tokens_run.fetch_add(tokens(range), std::memory_order_relaxed);
   const std::lock_guard guard(mutex_);
   std::fill_n(is_finished_.begin() + static_cast<std::ptrdiff_t>(range.begin), range.end - range.begin, true);
 }
 
 // The next batch for one of so many cores.
-std::optional<QaPass::Range> QaPass::claim(const Turns::Turn& turn, std::size_t cores) {
+std::optional<EnginePass::Range> EnginePass::claim(const Turns::Turn& turn, std::size_t cores) {
   const std::lock_guard guard(mutex_);
   if (failure_ || claimed_ == room_.end) return {};
   if (claimed_ > room_.begin && (cancelled() || turn.wanted())) return {};
@@ -149,18 +147,24 @@ std::optional<QaPass::Range> QaPass::claim(const Turns::Turn& turn, std::size_t 
   return range;
 }
 
-// The first sequence whose logits are still to come.
-std::size_t QaPass::finished() {
+// The first sequence whose outputs are still to come.
+std::size_t EnginePass::finished() {
   const std::lock_guard guard(mutex_);
   while (first_unfinished_ < sequences_.size() && is_finished_[first_unfinished_]) ++first_unfinished_;
   return first_unfinished_;
 }
 
-void QaPass::consume_until(std::size_t last) {
+std::size_t EnginePass::output_size(Range range) const noexcept {
+  const models::Head& head = *engine_.model.head;
+  const std::size_t rows =
+      head.rows() == models::Head::Rows::kTokens ? tokens(range) : range.end - range.begin;
+  return rows * head.columns();
+}
+
+void EnginePass::consume_until(std::size_t last) {
   for (; consumed_ < last; ++consumed_) {
-    const std::size_t at = tokens({room_.begin, consumed_}), size = tokens({consumed_, consumed_ + 1});
-    consume_(consumed_, std::span<const float>(start_).subspan(at, size),
-             std::span<const float>(end_).subspan(at, size));
+    consume_(consumed_, std::span<const float>(outputs_).subspan(output_size({room_.begin, consumed_}),
+                                                                 output_size({consumed_, consumed_ + 1})));
   }
 }
 

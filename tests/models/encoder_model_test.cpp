@@ -1,5 +1,5 @@
 // Logits of every family against the reference, one window at a time.
-#include "models/qa_model.h"
+#include "models/encoder_model.h"
 
 #include <gtest/gtest.h>
 
@@ -17,10 +17,10 @@ struct Loaded {
   const kernels::Kernels& kernels = kernels::kernels_for(tests::test_isa());
   base::ThreadPool pool{2};
   tensor::Workspace workspace;
-  std::unique_ptr<const QaModel> model;
+  EncoderModel model;
 
   explicit Loaded(const std::filesystem::path& folder)
-      : model(load_qa_model(folder, {.kernels = kernels, .pool = pool})) {}
+      : model(load_encoder_model(folder, Task::kQuestionAnswering, {.kernels = kernels, .pool = pool})) {}
 
   // Runs one window; the token types only if the model has them.
   Window run(const Window& window) {
@@ -33,7 +33,7 @@ struct Loaded {
                               .key_lengths = {}};
     if (window.keys != window.input_ids.size()) batch.key_lengths = keys;
     ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
-    model->qa_logits(batch, context, {.start = result.start, .end = result.end});
+    tests::run_window(model, batch, context, result);
     return result;
   }
 
@@ -88,7 +88,7 @@ TEST_P(Variant, LogitsEqualTheReference) {
 }
 
 // p2p says nothing to the reference.
-TEST(QaModel, PositionsToPositionsAreIgnored) {
+TEST(EncoderModel, PositionsToPositionsAreIgnored) {
   ModelCopy copy("deberta-v2");
   copy.config["pos_att_type"] = "p2c|c2p|p2p";
   const TemporaryFolder folder;
@@ -97,7 +97,7 @@ TEST(QaModel, PositionsToPositionsAreIgnored) {
 }
 
 // The keys that transformers 5 writes in place of older ones.
-TEST(QaModel, NewKeysOfModernBert) {
+TEST(EncoderModel, NewKeysOfModernBert) {
   ModelCopy copy("modernbert");
   for (const char* key : {"global_attn_every_n_layers", "global_rope_theta", "local_rope_theta"}) {
     copy.config.erase(key);
@@ -120,21 +120,21 @@ TEST_P(Family, TellsItsSizes) {
   const ModelCopy copy(GetParam());
   std::size_t parameters = 0;
   for (const auto& [name, tensor] : copy.tensors) parameters += tensor.view().elements();
-  EXPECT_EQ(loaded.model->parameters(), parameters);
-  EXPECT_EQ(loaded.model->family(), copy.config.at("model_type").as_string());
-  EXPECT_EQ(loaded.model->max_positions(), 128u);
-  EXPECT_EQ(loaded.model->vocab_size(), copy.config.at("vocab_size").to_number<std::size_t>());
+  EXPECT_EQ(loaded.model.parameters(), parameters);
+  EXPECT_EQ(loaded.model.facts().family, copy.config.at("model_type").as_string());
+  EXPECT_EQ(loaded.model.facts().max_positions, 128u);
+  EXPECT_EQ(loaded.model.facts().vocab_size, copy.config.at("vocab_size").to_number<std::size_t>());
   const auto inputs = tests::load_expected(GetParam()).at("model_input_names").as_array();
   const bool has_types = std::ranges::find(inputs, base::json::value("token_type_ids")) != inputs.end();
-  EXPECT_EQ(loaded.model->type_vocab_size(),
+  EXPECT_EQ(loaded.model.facts().type_vocab_size,
             has_types ? copy.config.at("type_vocab_size").to_number<std::size_t>() : 0U);
 }
 
-TEST(QaModel, CountsMultiplyAdds) {
+TEST(EncoderModel, CountsMultiplyAdds) {
   // Two layers of width 32 and inner width 128, by hand: per token 4 · 32² + 2 · 32 · 128, attention 2 · n²
   // · 32.
   const Loaded loaded(tests::encoder_folder("bert-uncased"));
-  EXPECT_EQ(loaded.model->multiply_adds(10), 2 * (10 * (4 * 1024 + 8192) + 2 * 100 * 32) + 10 * 64);
+  EXPECT_EQ(loaded.model.multiply_adds(10), 2 * (10 * (4 * 1024 + 8192) + 2 * 100 * 32) + 10 * 64);
 }
 
 // Rounded weights in their own type give what the same rounded weights give in fp32.
@@ -160,7 +160,7 @@ TEST_P(Family, StoredTypes) {
   }
 }
 
-TEST(QaModel, OldNames) {
+TEST(EncoderModel, OldNames) {
   ModelCopy copy("bert-uncased");
   copy.rename([](std::string name) {
     const auto replace = [&](const std::string& from, const std::string& to) {
@@ -204,7 +204,7 @@ TEST_P(Family, PrefixMayBeMissingOrDoubled) {
 }
 
 // Tensors that begin at odd addresses, as a header of odd length makes them.
-TEST(QaModel, UnalignedFile) {
+TEST(EncoderModel, UnalignedFile) {
   const TemporaryFolder folder;
   ModelCopy("bert-cased").write(folder.path());
   std::ifstream in(folder / "model.safetensors", std::ios::binary);
@@ -218,7 +218,7 @@ TEST(QaModel, UnalignedFile) {
   Loaded(folder.path()).expect_all(tests::load_windows("bert-cased"));
 }
 
-TEST(QaModel, OtherActivations) {
+TEST(EncoderModel, OtherActivations) {
   // tanh-GELU differs from erf-GELU by up to 5e-4: near the reference, and not equal to it; ReLU is far.
   const Window window = tests::load_windows("bert-uncased").front();
   const auto largest_error = [&](const char* activation) {

@@ -1,0 +1,43 @@
+// An encoder with a head, loaded from a folder.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "models/encoder.h"
+#include "models/head.h"
+#include "models/load_options.h"
+
+namespace kvasir::models {
+
+struct EncoderModel {
+  std::unique_ptr<const Encoder> encoder;
+  std::unique_ptr<const Head> head;
+
+  const EncoderFacts& facts() const noexcept { return encoder->facts(); }
+  std::size_t parameters() const { return count_parameters(*encoder) + count_parameters(*head); }
+  double multiply_adds(std::size_t tokens) const noexcept {
+    return encoder->multiply_adds(tokens) + head->multiply_adds(tokens);
+  }
+
+  std::size_t output_rows(const tensor::RaggedBatch& batch) const noexcept {
+    return head->rows() == Head::Rows::kTokens ? batch.tokens() : batch.sequences();
+  }
+  // out: [output_rows, columns of the head]. If the head reads first tokens only, batch.wanted is those.
+  void run(const tensor::RaggedBatch& batch, ForwardContext& context, std::span<float> out) const {
+    head->outputs(batch, encoder->hidden_states(batch, context), context, out);
+  }
+};
+
+// The heads that config.json tells of.
+enum class Task { kQuestionAnswering, kSequenceClassification };
+
+// Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
+// kFormat, kUnsupported ("model_type gpt2 is no encoder that is known here; known: bert, distilbert, …").
+EncoderModel load_encoder_model(const std::filesystem::path& folder, Task task, const LoadOptions& options);
+// Without a head, for those whose weights lie elsewhere (models/sentence_model.h).
+std::unique_ptr<const Encoder> load_encoder(const std::filesystem::path& folder, const LoadOptions& options);
+
+}  // namespace kvasir::models

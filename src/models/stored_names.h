@@ -1,0 +1,11 @@
+// How the tensors of a weight are called, after its name.
+#pragma once
+
+namespace kvasir::models {
+
+inline constexpr const char* kWeight = ".weight";
+inline constexpr const char* kBias = ".bias";
+inline constexpr const char* kWeightScale = ".weight_scale";
+inline constexpr const char* kScaleSuffix = "_scale";  // behind the name of a tensor that is stored as bytes
+
+}  // namespace kvasir::models

@@ -1,0 +1,34 @@
+// Compares the weights that a config asks for with what is stored, before anything is allocated.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/weight_source.h"
+#include "models/weight_visitor.h"
+
+namespace kvasir::models {
+
+class WeightChecker {
+ public:
+  explicit WeightChecker(WeightSource& source) : source_(source) {}
+
+  // Throws kFormat for a tensor of another shape (naming the config's keys), kUnsupported for integers.
+  template <class Model>
+  void check(const Model& model) {
+    TensorVisitor visitor([&](const std::string& name, Dims dims) { check_tensor(name, dims); });
+    model.visit(visitor);
+  }
+  // Throws kFormat if tensors were missing of what was checked so far, naming the first. `advice`: what that
+  // means, if it is not the usual.
+  void finish(const std::string& advice = {}) const;
+
+ private:
+  void check_tensor(const std::string& name, Dims dims);
+  void check_scales(const StoredTensor& weight, const std::string& name, const Dim& rows);
+
+  WeightSource& source_;
+  std::vector<std::string> missing_;
+};
+
+}  // namespace kvasir::models
