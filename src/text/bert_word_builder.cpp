@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/utf8.h"
-#include "text/unicode_normalization.h"
-#include "text/unicode_tables.h"
+#include "unicode/normalization.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text {
 

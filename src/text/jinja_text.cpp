@@ -9,7 +9,7 @@
 #include <cstdio>
 
 #include "base/utf8.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text::jinja {
 

@@ -10,8 +10,8 @@
 #include "text/byte_level.h"
 #include "text/chars_map.h"
 #include "text/pattern.h"
-#include "text/unicode_normalization.h"
-#include "text/unicode_tables.h"
+#include "unicode/normalization.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text {
 

@@ -4,7 +4,7 @@
 
 #include "base/utf8.h"
 #include "text/byte_level.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text {
 

@@ -7,7 +7,7 @@
 #include "kvasir/error.h"
 #include "text/byte_level.h"
 #include "text/pattern.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text {
 

@@ -1,12 +1,12 @@
-#include "text/unicode_normalization.h"
+#include "unicode/normalization.h"
 
 #include <algorithm>
 #include <optional>
 
 #include "base/utf8.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
-namespace kvasir::text::unicode {
+namespace kvasir::unicode {
 
 namespace {
 
@@ -134,4 +134,4 @@ std::vector<Change> normalize(std::string_view text, Form form) {
   return form == Form::kNfc || form == Form::kNfkc ? compose(changes) : changes;
 }
 
-}  // namespace kvasir::text::unicode
+}  // namespace kvasir::unicode

@@ -1,12 +1,12 @@
 // The Unicode normalisation forms, as the reference's tables (Unicode 9.0) have them.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
-#include "text/normalized_text.h"
-
-namespace kvasir::text::unicode {
+namespace kvasir::unicode {
 
 // The forms leave such a text as it is.
 bool has_only_ascii(std::string_view text) noexcept;
@@ -16,7 +16,15 @@ bool is_plain_nfc(std::string_view text) noexcept;
 
 enum class Form { kNfd, kNfkd, kNfc, kNfkc };
 
-// What normalising does to a well-formed text, for NormalizedText::transform.
+// One code point of a transformed text, and what it does with the text before.
+struct Change {
+  char32_t code_point;
+  // 0: takes the place of the next code point; -n: as 0, and the n code points after that are deleted;
+  // > 0: inserted.
+  std::int32_t change;
+};
+
+// What normalising does to a well-formed text.
 //
 // Reordered marks keep the order of the spans: the reference hands the changes out after sorting, so the n-th
 // mark of a sorted run carries the span of the n-th mark of the text.
@@ -35,4 +43,4 @@ struct Jamo {
 };
 Jamo decompose_hangul(char32_t syllable) noexcept;
 
-}  // namespace kvasir::text::unicode
+}  // namespace kvasir::unicode

@@ -2,13 +2,12 @@
 #include <gtest/gtest.h>
 
 #include "base/utf8.h"
-#include "text/unicode_normalization.h"
-#include "text/unicode_tables.h"
+#include "unicode/normalization.h"
+#include "unicode/tables.h"
 
 namespace kvasir::tests {
 namespace {
 
-using namespace text;
 using unicode::Form;
 
 std::string utf8(std::u32string_view code_points) {
@@ -19,7 +18,7 @@ std::string utf8(std::u32string_view code_points) {
 
 std::u32string normalized(std::u32string_view text, Form form) {
   std::u32string result;
-  for (const Change& change : unicode::normalize(utf8(text), form)) result += change.code_point;
+  for (const unicode::Change& change : unicode::normalize(utf8(text), form)) result += change.code_point;
   return result;
 }
 
@@ -74,14 +73,14 @@ TEST(Unicode, Forms) {
   EXPECT_EQ(normalized(U"\u1E9B", Form::kNfkd), U"s\u0307");
 }
 
-// Every code point of the text is consumed exactly once, or NormalizedText::transform would read past its
+// Every code point of the text is consumed exactly once, or whoever applies the changes would read past its
 // end.
 TEST(Unicode, ChangesConsumeTheWholeText) {
   const std::u32string text =
       U"e\u0302\u0323\uFB01\u0301\uD55C\u1112\u1161\u11AB\u0344\u0323\u0915\u093C\u1E9B\u0323";
   for (const Form form : {Form::kNfd, Form::kNfc, Form::kNfkd, Form::kNfkc}) {
     std::int64_t consumed = 0;
-    for (const Change& change : unicode::normalize(utf8(text), form)) {
+    for (const unicode::Change& change : unicode::normalize(utf8(text), form)) {
       if (change.change <= 0) consumed += 1 - change.change;
     }
     EXPECT_EQ(consumed, static_cast<std::int64_t>(text.size()));

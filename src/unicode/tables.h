@@ -1,4 +1,4 @@
-// What the reference tokenizer knows about each code point. The data (unicode_tables.cpp) is generated and
+// What the reference tokenizer knows about each code point. The data (tables.cpp) is generated and
 // pinned: see scripts/generate-unicode-tables for the versions of Unicode.
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace kvasir::text::unicode {
+namespace kvasir::unicode {
 
 // Bits of Properties::flags, in the order of the generator.
 enum : std::uint16_t {
@@ -94,4 +94,4 @@ inline char32_t composite(char32_t first, char32_t second) noexcept {
   return found != end && found->first == first && found->second == second ? found->composed : 0;
 }
 
-}  // namespace kvasir::text::unicode
+}  // namespace kvasir::unicode

@@ -1,8 +1,8 @@
 // Written by scripts/generate-unicode-tables from tokenizers 0.22.2. Do not edit.
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 // clang-format off
-namespace kvasir::text::unicode::tables {
+namespace kvasir::unicode::tables {
 
 const std::uint8_t kPropertyGroups[] = {
 0,1,2,3,4,5,5,5,5,5,6,7,7,8,9,10,11,12,13,14,15,16,17,7,18,16,19,20,21,22,23,24,5,5,5,5,5,5,5,5,5,5,25,26,27,7,28,29,
@@ -1688,4 +1688,4 @@ const Composition kCompositions[] = {
 
 const std::size_t kCompositionCount = 940;
 
-}  // namespace kvasir::text::unicode::tables
+}  // namespace kvasir::unicode::tables
