@@ -1,4 +1,4 @@
-#include "text/jinja_lexer.h"
+#include "jinja/lexer.h"
 
 #include <algorithm>
 #include <array>
@@ -6,10 +6,10 @@
 #include <utility>
 
 #include "base/utf8.h"
+#include "jinja/text.h"
 #include "kvasir/error.h"
-#include "text/jinja_text.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -356,4 +356,4 @@ std::vector<Token> tokenize(std::string_view source, const std::string& origin) 
   return Lexer(with_plain_lines(source), origin).run();
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

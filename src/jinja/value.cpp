@@ -1,13 +1,13 @@
-#include "text/jinja_value.h"
+#include "jinja/value.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "base/utf8.h"
-#include "text/jinja_text.h"
+#include "jinja/text.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -512,4 +512,4 @@ Value slice_of(Runtime& runtime, const Value& value, const Value& start, const V
   return Value::string(runtime, std::move(out));
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

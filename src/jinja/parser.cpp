@@ -1,14 +1,14 @@
-#include "text/jinja_parser.h"
+#include "jinja/parser.h"
 
 #include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <utility>
 
+#include "jinja/token_cursor.h"
 #include "kvasir/error.h"
-#include "text/jinja_token_cursor.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -650,4 +650,4 @@ Body parse(std::string_view source, const std::string& origin) {
   return Parser(tokenize(source, origin), origin).run();
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 struct Token {
   enum class Type {
@@ -34,4 +34,4 @@ struct Token {
 // The last token is kEnd. Throws kFormat "ORIGIN:LINE: …".
 std::vector<Token> tokenize(std::string_view source, const std::string& origin);
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

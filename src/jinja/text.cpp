@@ -1,4 +1,4 @@
-#include "text/jinja_text.h"
+#include "jinja/text.h"
 
 #include <utf8proc.h>
 
@@ -11,7 +11,7 @@
 #include "base/utf8.h"
 #include "unicode/tables.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -246,4 +246,4 @@ void append_float(double value, std::string& out) {
   if (!scientific && digits.find('.') == std::string_view::npos) out += ".0";
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

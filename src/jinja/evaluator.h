@@ -4,9 +4,9 @@
 #include <ctime>
 #include <string>
 
-#include "text/jinja_syntax.h"
+#include "jinja/syntax.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 struct Inputs {
   DictData variables;
@@ -17,4 +17,4 @@ struct Inputs {
 // (raise_exception), kUnsupported, kResourceExhausted (over the limits of Runtime).
 std::string render(Runtime& runtime, const Body& body, Inputs inputs);
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -1,11 +1,11 @@
-#include "text/jinja_functions.h"
+#include "jinja/functions.h"
 
 #include <algorithm>
 #include <map>
 
-#include "text/jinja_text.h"
+#include "jinja/text.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -213,4 +213,4 @@ Value call_function(Runtime& runtime, const std::string& name, const Arguments& 
   return Value::dict(runtime, std::move(entries));
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

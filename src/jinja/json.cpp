@@ -5,10 +5,10 @@
 #include <cstdio>
 
 #include "base/utf8.h"
-#include "text/jinja_text.h"
-#include "text/jinja_value.h"
+#include "jinja/text.h"
+#include "jinja/value.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -122,4 +122,4 @@ void append_json(Runtime& runtime, const Value& value, const JsonStyle& style, s
   JsonWriter(runtime, style, out).write(value);
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

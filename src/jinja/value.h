@@ -17,7 +17,7 @@
 #include "base/json.h"
 #include "kvasir/error.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 // What one rendering may use, and where it is: operations on values count what they cost and fail through it.
 class Runtime {
@@ -187,4 +187,4 @@ Value item_of(Runtime& runtime, const Value& value, const Value& key);
 Value slice_of(Runtime& runtime, const Value& value, const Value& start, const Value& stop,
                const Value& step);
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

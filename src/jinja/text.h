@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 // All take well-formed UTF-8.
 bool is_python_space(char32_t c) noexcept;  // str.isspace(): White_Space and U+001C to U+001F
@@ -25,4 +25,4 @@ std::string titled(std::string_view text);
 void append_quoted(std::string_view text, std::string& out);  // repr()
 void append_float(double value, std::string& out);            // repr()
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -1,11 +1,11 @@
-#include "text/jinja_evaluator.h"
+#include "jinja/evaluator.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "text/jinja_functions.h"
+#include "jinja/functions.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 // Variables of the template, a turn of a loop, or a call of a macro.
 struct Frame {
@@ -577,4 +577,4 @@ std::string render(Runtime& runtime, const Body& body, Inputs inputs) {
   return Evaluator(runtime, std::move(inputs)).run(body);
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include "text/jinja_value.h"
+#include "jinja/value.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 struct Expression;
 using ExpressionPtr = std::unique_ptr<Expression>;
@@ -101,4 +101,4 @@ struct Statement {
   std::unique_ptr<Macro> macro;
 };
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "text/jinja_value.h"
+#include "jinja/value.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 struct Arguments {
   std::vector<Value> positional;
@@ -54,4 +54,4 @@ bool has_function(std::string_view name, const std::tm* now);
 Value call_function(Runtime& runtime, const std::string& name, const Arguments& arguments,
                     const std::tm* now);
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

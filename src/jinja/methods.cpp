@@ -3,10 +3,10 @@
 #include <array>
 #include <map>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_text.h"
+#include "jinja/functions.h"
+#include "jinja/text.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -328,4 +328,4 @@ Value call_method(Runtime& runtime, const std::string& name, const Value& self, 
   return method({runtime, "method " + name, self, arguments});
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "jinja/lexer.h"
 #include "kvasir/error.h"
-#include "text/jinja_lexer.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 class TokenCursor {
  public:
@@ -81,4 +81,4 @@ class TokenCursor {
   int nesting_ = 0;
 };
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja

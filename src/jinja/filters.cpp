@@ -4,10 +4,10 @@
 #include <cmath>
 #include <map>
 
-#include "text/jinja_functions.h"
-#include "text/jinja_text.h"
+#include "jinja/functions.h"
+#include "jinja/text.h"
 
-namespace kvasir::text::jinja {
+namespace kvasir::jinja {
 
 namespace {
 
@@ -458,4 +458,4 @@ Value apply_filter(Runtime& runtime, const std::string& name, const Value& self,
   return found->second({runtime, "filter " + name, self, arguments});
 }
 
-}  // namespace kvasir::text::jinja
+}  // namespace kvasir::jinja
