@@ -1,7 +1,7 @@
-// Requests over HTTP, one at a time, without following anything by itself.
+// Requests over HTTP, one at a time.
 #pragma once
 
-#include <cstdint>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <optional>
@@ -9,9 +9,17 @@
 #include <string_view>
 #include <vector>
 
-#include "hub/options.h"
+namespace kvasir::http {
 
-namespace kvasir::hub {
+struct Options {
+  double timeout = 10;    // seconds without an answer or without a byte
+  double first_wait = 1;  // seconds before the second try of exchange(); doubled for each further one
+  int tries = 5;          // of exchange()
+  // What exchange() sends to the endpoint's origin and to no other host; "": nothing.
+  std::string token = {}, endpoint = {};
+  // If set and *cancel becomes true, the call throws Error{kCancelled}.
+  const std::atomic<bool>* cancel = nullptr;
+};
 
 struct Response {
   int status = 0;
@@ -38,9 +46,9 @@ struct ConnectionFailed {
   std::string reason;
 };
 
-// An answer of any status. Throws ConnectionFailed; kCancelled; what the sink throws; kFormat for an answer
-// that is too long for one without a sink.
-Response send(const Request& request, const HubOptions& options);
+// An answer of any status; follows nothing by itself. Throws ConnectionFailed; kCancelled; what the sink
+// throws; kFormat for an answer that is too long for one without a sink.
+Response send(const Request& request, const Options& options);
 
 // "https://host:port" of a URL; "" if it is no http or https URL.
 std::string origin_of(std::string_view url);
@@ -65,6 +73,6 @@ struct Answer {
 // 5xx, with the pause that the server asks for. Follows redirects, at most five, and stops before one that
 // leaves the origin if `stay` is set. The token goes to the options' endpoint only. Throws kIo when no try
 // helped.
-Answer exchange(const Exchange& what, const HubOptions& options);
+Answer exchange(const Exchange& what, const Options& options);
 
-}  // namespace kvasir::hub
+}  // namespace kvasir::http

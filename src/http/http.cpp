@@ -1,4 +1,4 @@
-#include "hub/http.h"
+#include "http/http.h"
 
 #include <curl/curl.h>
 
@@ -14,7 +14,7 @@
 
 #include "kvasir/error.h"
 
-namespace kvasir::hub {
+namespace kvasir::http {
 
 namespace {
 
@@ -25,14 +25,14 @@ constexpr double kLongestWait = 300;      // seconds; what asks for more is refu
 constexpr long kBufferSize = 512 * 1024;  // bytes; libcurl's 16 KiB cost as many calls and writes more
 constexpr const char* kUserAgent = "kvasir";
 
-void check_cancelled(const HubOptions& options) {
+void check_cancelled(const Options& options) {
   if (options.cancel != nullptr && *options.cancel) throw Error(ErrorCode::kCancelled, "cancelled");
 }
 
 // What libcurl's callbacks, which may not throw, share with send().
 struct Transfer {
   const Request& request;
-  const HubOptions& options;
+  const Options& options;
   Response response;
   std::exception_ptr thrown;
   // When the last byte of the answer came, for Request::patience.
@@ -145,7 +145,7 @@ double asked_wait(const Response& response, double fallback) {
   return error == std::errc() && seconds >= 0 ? seconds : fallback;
 }
 
-void wait(double seconds, const HubOptions& options) {
+void wait(double seconds, const Options& options) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (std::chrono::steady_clock::now() < end) {
     check_cancelled(options);
@@ -170,7 +170,7 @@ const std::string& Response::header(const std::string& name) const {
   return found == headers.end() ? none : found->second;
 }
 
-Response send(const Request& request, const HubOptions& options) {
+Response send(const Request& request, const Options& options) {
   static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
   if (initialised != CURLE_OK || curl == nullptr)
@@ -208,7 +208,7 @@ std::string resolve_location(const std::string& url, const std::string& location
   return location;
 }
 
-Answer exchange(const Exchange& what, const HubOptions& options) {
+Answer exchange(const Exchange& what, const Options& options) {
   std::string url = what.url;
   int redirects = 0;
   double pause = options.first_wait;
@@ -258,4 +258,4 @@ Answer exchange(const Exchange& what, const HubOptions& options) {
   }
 }
 
-}  // namespace kvasir::hub
+}  // namespace kvasir::http
