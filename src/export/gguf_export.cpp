@@ -21,8 +21,8 @@
 #include "models/gguf_names.h"
 #include "tensor/quantize.h"
 #include "text/chat_template.h"
-#include "text/gguf_vocabulary.h"
-#include "text/gguf_vocabulary_export.h"
+#include "text/loading/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary_export.h"
 
 namespace kvasir::exporting {
 

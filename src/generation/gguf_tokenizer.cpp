@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kvasir/error.h"
-#include "text/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary.h"
 
 namespace kvasir::generation {
 
