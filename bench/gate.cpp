@@ -32,10 +32,10 @@
 #include "kernels/kernels.h"
 #include "tensor/buffer.h"
 #include "tensor/quantize.h"
-#include "text/bert_scanner.h"
+#include "text/loading/tokenizer_json.h"
+#include "text/models/wordpiece.h"
+#include "text/one_pass/bert_one_pass.h"
 #include "text/pipeline.h"
-#include "text/tokenizer_json.h"
-#include "text/wordpiece.h"
 
 namespace {
 
@@ -369,12 +369,12 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
 void add_tokenizer(std::vector<Check>& checks, const std::filesystem::path& source) {
   struct Data {
     text::TokenizerParts parts;
-    std::unique_ptr<text::BertScanner> scanner;
+    std::unique_ptr<text::BertOnePass> one_pass;
     std::string text;
   };
   const auto data = std::make_shared<Data>();
   data->parts = text::load_tokenizer_json(source / "models/kvasir-base/tokenizer.json");
-  data->scanner = std::make_unique<text::BertScanner>(
+  data->one_pass = std::make_unique<text::BertOnePass>(
       text::BertNormalizerOptions{}, dynamic_cast<const text::WordPiece&>(*data->parts.model));
   std::ifstream file(source / "examples/bell-rock.txt");
   data->text.assign(std::istreambuf_iterator<char>(file), {});
@@ -386,8 +386,9 @@ void add_tokenizer(std::vector<Check>& checks, const std::filesystem::path& sour
       tokenize(*data, text::Piece{0, data->text.size()}, sink);
     });
   };
-  checks.push_back({"WordPiece scanner", rate([](const Data& d, text::Piece piece, text::TokenSink& sink) {
-                      d.scanner->tokenize(d.text, piece, sink);
+  checks.push_back({"WordPiece in one pass",
+                    rate([](const Data& d, text::Piece piece, text::TokenSink& sink) {
+                      d.one_pass->tokenize(d.text, piece, sink);
                     }),
                     rate([](const Data& d, text::Piece piece, text::TokenSink& sink) {
                       text::tokenize_by_parts(d.parts, d.text, piece, sink);

@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "base/mapped_file.h"
 #include "command.h"
+#include "grammar/json_schema.h"
 #include "model_location.h"
-#include "runtime/json_schema.h"
 #include "text_source.h"
 
 namespace kvasir::cli {
@@ -216,7 +216,7 @@ std::string read_json_schema(const GenerationArguments& arguments, const std::fi
                                           : base::read_file(given, {.max_bytes = kMostOfASchema});
   const base::json::value schema = base::parse_json(text, origin);
   // Servers may know more keywords.
-  if (!is_on_server(model.string())) runtime::compile_json_schema(schema, {}, origin);
+  if (!is_on_server(model.string())) grammar::compile_json_schema(schema, {}, origin);
   return text;
 }
 

@@ -1,5 +1,5 @@
 // kvasir quantize: writes a reader with its matrices as bytes, or a language model as GGUF.
-#include "runtime/quantize.h"
+#include "export/quantize.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "command.h"
+#include "export/gguf_export.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
 #include "progress.h"
 #include "reader_options.h"
-#include "runtime/gguf_export.h"
 #include "text/tokenizer.h"
 #include "text_source.h"
 
@@ -68,9 +68,9 @@ struct QuantizeArguments {
   bool json = false;
 };
 
-std::vector<runtime::Sample> make_samples(const text::Tokenizer& tokenizer, const std::string& text) {
+std::vector<exporting::Sample> make_samples(const text::Tokenizer& tokenizer, const std::string& text) {
   const text::TokenizedText question = tokenizer.tokenize(kQuestion), tokens = tokenizer.tokenize(text);
-  std::vector<runtime::Sample> samples;
+  std::vector<exporting::Sample> samples;
   for (std::size_t begin = 0; begin < tokens.size() && samples.size() < kMaxSamples; begin += kSampleTokens) {
     const std::size_t end = std::min(tokens.size(), begin + kSampleTokens);
     text::Encoding encoding = tokenizer.join(question, {0, question.size()}, tokens, {begin, end});
@@ -91,10 +91,10 @@ std::string megabytes(std::uint64_t bytes) {
   return text;
 }
 
-std::string text_report(const runtime::QuantizeReport& report, const std::string& out) {
+std::string text_report(const exporting::QuantizeReport& report, const std::string& out) {
   std::string text;
   std::size_t int8 = 0;
-  for (const runtime::QuantizedLayer& layer : report.layers) {
+  for (const exporting::QuantizedLayer& layer : report.layers) {
     int8 += layer.int8 ? 1 : 0;
     const std::string error = layer.error < 0 ? "not measured" : percent(layer.error);
     const std::string store = layer.int8 ? "int8" : "fp16";
@@ -119,9 +119,9 @@ std::string json_head(const std::string& out, std::uint64_t before, std::uint64_
   return text;
 }
 
-std::string json_report(const runtime::QuantizeReport& report, const std::string& out) {
+std::string json_report(const exporting::QuantizeReport& report, const std::string& out) {
   std::string text = json_head(out, report.bytes_before, report.bytes_after) + ",\"matrices\":[";
-  for (const runtime::QuantizedLayer& layer : report.layers) {
+  for (const exporting::QuantizedLayer& layer : report.layers) {
     text += text.back() == '[' ? "{\"name\":" : ",{\"name\":";
     append_json_string(text, layer.name);
     text += ",\"error\":";
@@ -135,7 +135,7 @@ std::string json_report(const runtime::QuantizeReport& report, const std::string
   return text + "]}\n";
 }
 
-std::string text_report(const runtime::GgufExportReport& report, const std::string& out) {
+std::string text_report(const exporting::GgufExportReport& report, const std::string& out) {
   std::map<std::string, std::size_t> counts;
   for (const auto& tensor : report.tensors) ++counts[tensor::dtype_name(tensor.dtype)];
   std::string text = "stored  tensors\n";
@@ -148,7 +148,7 @@ std::string text_report(const runtime::GgufExportReport& report, const std::stri
          '\n';
 }
 
-std::string json_report(const runtime::GgufExportReport& report, const std::string& out) {
+std::string json_report(const exporting::GgufExportReport& report, const std::string& out) {
   std::string text = json_head(out, report.bytes_before, report.bytes_after) + ",\"tensors\":[";
   for (const auto& tensor : report.tensors) {
     text += text.back() == '[' ? "{\"name\":" : ",{\"name\":";
@@ -176,8 +176,8 @@ void write_gguf(const QuantizeArguments& arguments, const std::filesystem::path&
     throw UsageError(arguments.out + ": a file of --type must end in .gguf, by which models are told apart");
   }
   ProgressLine line(!arguments.json);
-  const runtime::GgufExportReport report = runtime::export_gguf(
-      folder, out, {.type = *runtime::parse_gguf_type(arguments.type), .threads = arguments.model.threads},
+  const exporting::GgufExportReport report = exporting::export_gguf(
+      folder, out, {.type = *exporting::parse_gguf_type(arguments.type), .threads = arguments.model.threads},
       [&](std::size_t done, std::size_t all) {
         check_interrupt();
         if (line.due()) line.update("writing tensors " + progress_bar(done, all));
@@ -196,15 +196,15 @@ void run_quantize(QuantizeArguments& arguments, Program& program) {
   }
   const runtime::EngineOptions engine = engine_options(arguments.model);
   const bool int8 = arguments.store == "int8";
-  std::vector<runtime::Sample> samples;
+  std::vector<exporting::Sample> samples;
   if (int8) {
     const std::string text = arguments.text.empty() ? kDefaultText : read_text(arguments.text).text;
     samples = make_samples(text::Tokenizer::load(folder), text);
   }
   ProgressLine line(!arguments.json);
-  const runtime::QuantizeReport report = runtime::quantize(
+  const exporting::QuantizeReport report = exporting::quantize(
       folder, arguments.out, samples,
-      {.precision = int8 ? runtime::StoredPrecision::kInt8 : runtime::StoredPrecision::kFp16,
+      {.precision = int8 ? exporting::StoredPrecision::kInt8 : exporting::StoredPrecision::kFp16,
        .max_error = arguments.max_error,
        .threads = engine.threads,
        .isa = engine.isa},

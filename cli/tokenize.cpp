@@ -16,12 +16,12 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "command.h"
+#include "generation/model_language.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "kvasir/error.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
-#include "runtime/model_language.h"
 #include "text/tokenizer.h"
 #include "text_source.h"
 #include "wrap.h"
@@ -329,7 +329,7 @@ void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool specia
 }
 
 text::Tokenizer load_tokenizer(const std::filesystem::path& model) {
-  if (models::gguf_path(model)) return runtime::load_language(model).tokenizer;
+  if (models::gguf_path(model)) return generation::load_language(model).tokenizer;
   return text::Tokenizer::load(model);
 }
 

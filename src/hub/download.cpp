@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "hub/checksum.h"
-#include "hub/http.h"
 #include "hub/names.h"
 #include "kvasir/error.h"
 
@@ -122,7 +121,7 @@ class Partial {
 };
 
 // Does a 206 continue where the file ends? "bytes 100-199/200".
-bool continues_at(const Response& response, std::uint64_t size) {
+bool continues_at(const http::Response& response, std::uint64_t size) {
   std::string_view range = response.header("content-range");
   if (!range.starts_with("bytes ")) return false;
   range.remove_prefix(6);
@@ -133,14 +132,14 @@ bool continues_at(const Response& response, std::uint64_t size) {
 void fetch_bytes(const FileLocation& file, const FileMetadata& metadata, Partial& partial,
                  const HubOptions& options, const std::function<void(std::uint64_t)>& progress) {
   bool first = true;  // piece of an answer
-  Exchange get{.url = metadata.url};
+  http::Exchange get{.url = metadata.url};
   get.headers = [&] {
     first = true;
     std::vector<std::string> headers;
     if (partial.size() > 0) headers.push_back("Range: bytes=" + std::to_string(partial.size()) + "-");
     return headers;
   };
-  get.sink = [&](const Response& response, std::string_view bytes) {
+  get.sink = [&](const http::Response& response, std::string_view bytes) {
     if (std::exchange(first, false)) {
       // A server that does not resume sends everything again.
       if (response.status != 206 && partial.size() > 0) partial.restart();
@@ -153,7 +152,7 @@ void fetch_bytes(const FileLocation& file, const FileMetadata& metadata, Partial
     return true;
   };
   get.complete = [&] { return partial.complete() || partial.too_long(); };
-  const Answer answer = exchange(get, options);
+  const http::Answer answer = http::exchange(get, http_options(options));
   if (partial.too_long()) {
     throw Error(ErrorCode::kFormat, file.id + ": " + file.path + " is longer than the " +
                                         std::to_string(metadata.size) + " bytes that the hub says");
@@ -163,7 +162,16 @@ void fetch_bytes(const FileLocation& file, const FileMetadata& metadata, Partial
 
 }  // namespace
 
-void check_status(const Response& response, const FileLocation& file, const HubOptions& options) {
+http::Options http_options(const HubOptions& options) {
+  return {.timeout = options.timeout,
+          .first_wait = options.first_wait,
+          .tries = options.tries,
+          .token = options.token,
+          .endpoint = options.endpoint,
+          .cancel = options.cancel};
+}
+
+void check_status(const http::Response& response, const FileLocation& file, const HubOptions& options) {
   if (response.status >= 200 && response.status < 400) return;
   const std::string code = response.header("x-error-code");
   const std::string at = " at " + options.endpoint;
@@ -187,8 +195,9 @@ void check_status(const Response& response, const FileLocation& file, const HubO
 }
 
 FileMetadata fetch_metadata(const FileLocation& file, const HubOptions& options) {
-  const Answer answer = exchange({.url = url_of(file, options), .head = true, .stay = true}, options);
-  const Response& response = answer.response;
+  const http::Answer answer =
+      http::exchange({.url = url_of(file, options), .head = true, .stay = true}, http_options(options));
+  const http::Response& response = answer.response;
   check_status(response, file, options);
   const auto bad = [&](const std::string& what) {
     throw Error(ErrorCode::kFormat,
@@ -207,7 +216,7 @@ FileMetadata fetch_metadata(const FileLocation& file, const HubOptions& options)
   const std::string& size = response.header(
       redirect || !response.header("x-linked-size").empty() ? "x-linked-size" : "content-length");
   if (!parse_size(size, metadata.size)) bad("does not tell the file's size");
-  if (redirect) metadata.url = resolve_location(answer.url, response.header("location"));
+  if (redirect) metadata.url = http::resolve_location(answer.url, response.header("location"));
   return metadata;
 }
 

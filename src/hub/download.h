@@ -5,12 +5,14 @@
 #include <functional>
 #include <string>
 
+#include "http/http.h"
 #include "hub/cache.h"
 #include "hub/options.h"
 
 namespace kvasir::hub {
 
-struct Response;
+// How the hub is asked.
+http::Options http_options(const HubOptions& options);
 
 // What a HEAD request tells of a file.
 struct FileMetadata {
@@ -33,6 +35,6 @@ bool fetch_blob(const FileLocation& file, const FileMetadata& metadata, const Ca
                 const HubOptions& options, const std::function<void(std::uint64_t done)>& progress);
 
 // Throws what an answer that is no success means: kNotFound, kUnsupported (gated), kIo.
-void check_status(const Response& response, const FileLocation& file, const HubOptions& options);
+void check_status(const http::Response& response, const FileLocation& file, const HubOptions& options);
 
 }  // namespace kvasir::hub

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "hub/cache.h"
 #include "hub/download.h"
-#include "hub/http.h"
 #include "hub/names.h"
 #include "kvasir/error.h"
 
@@ -37,7 +36,7 @@ struct Listing {
 Listing fetch_listing(const PullRequest& request, const HubOptions& options) {
   const std::string url = options.endpoint + "/api/models/" + request.id + "/revision/" +
                           url_quote(request.revision, Slashes::kEncode);
-  const Answer answer = exchange({.url = url}, options);
+  const http::Answer answer = http::exchange({.url = url}, http_options(options));
   check_status(answer.response, {.id = request.id, .revision = request.revision, .path = ""}, options);
   const base::json::value document = base::parse_json(answer.response.body, url);
   const base::JsonObject object(document, url);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/json.h"
-#include "hub/http.h"
+#include "http/http.h"
 #include "kvasir/error.h"
 #include "remote/answer.h"
 
@@ -58,21 +58,19 @@ struct Call {
 };
 
 std::vector<Choice> send(const Call& call, const Parameters& parameters, const ClientOptions& options) {
-  hub::Request request{.url = call.url,
-                       .headers = {"Content-Type: application/json", "Accept: text/event-stream", "Expect:"},
-                       .post = call.body,
-                       .patience = options.patience};
+  http::Request request{.url = call.url,
+                        .headers = {"Content-Type: application/json", "Accept: text/event-stream", "Expect:"},
+                        .post = call.body,
+                        .patience = options.patience};
   if (!options.api_key.empty()) request.headers.push_back("Authorization: Bearer " + options.api_key);
-  hub::HubOptions transport;
-  transport.timeout = options.connect_timeout;
-  transport.cancel = parameters.cancel;
+  const http::Options transport{.timeout = options.connect_timeout, .cancel = parameters.cancel};
   double wait = options.first_wait;
   for (int attempt = 1;; ++attempt) {
     Answer answer(call.url, parameters);
-    request.sink = [&](const hub::Response&, std::string_view bytes) { return answer.push(bytes); };
+    request.sink = [&](const http::Response&, std::string_view bytes) { return answer.push(bytes); };
     std::string reason, hint;
     try {
-      const hub::Response response = hub::send(request, transport);
+      const http::Response response = http::send(request, transport);
       if (response.status >= 200 && response.status < 300) {
         answer.finish();
         if (answer.is_complete()) return answer.take_choices();
@@ -82,7 +80,7 @@ std::vector<Choice> send(const Call& call, const Parameters& parameters, const C
         reason = "the server answered " + std::to_string(response.status) + (what.empty() ? "" : ": " + what);
         if (!may_pass(response.status)) throw Error(ErrorCode::kIo, call.url + ": " + reason);
       }
-    } catch (const hub::ConnectionFailed& failed) {
+    } catch (const http::ConnectionFailed& failed) {
       if (answer.is_complete()) return answer.take_choices();  // "[DONE]" ended the transfer
       reason = failed.reason;
       hint = "; is the server running there?";

@@ -16,8 +16,8 @@
 #include <unordered_set>
 #include <vector>
 
-#include "text/normalizer.h"
-#include "text/pre_tokenizer.h"
+#include "text/normalizers/normalizer.h"
+#include "text/pre_tokenizers/pre_tokenizer.h"
 #include "text/vocabulary.h"
 
 namespace kvasir::text {

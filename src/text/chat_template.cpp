@@ -4,9 +4,9 @@
 
 #include "base/mapped_file.h"
 #include "base/utf8.h"
+#include "jinja/evaluator.h"
+#include "jinja/parser.h"
 #include "kvasir/error.h"
-#include "text/jinja_evaluator.h"
-#include "text/jinja_parser.h"
 
 namespace kvasir::text {
 

@@ -5,7 +5,7 @@
 #include "base/utf8.h"
 #include "kvasir/error.h"
 #include "text/pattern.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 namespace kvasir::text {
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "text/encoding.h"
+#include "unicode/normalization.h"
 
 namespace kvasir::text {
 
@@ -25,13 +26,7 @@ struct Piece {
   std::size_t begin = 0, end = 0;
 };
 
-// One code point of a transformed text, and what it does with the text before.
-struct Change {
-  char32_t code_point;
-  // 0: takes the place of the next code point; -n: as 0, and the n code points after that are deleted;
-  // > 0: inserted.
-  std::int32_t change;
-};
+using unicode::Change;
 
 class NormalizedText {
  public:

@@ -65,26 +65,26 @@ void tokenize_slice(const TokenizerParts& parts, std::string_view text, Slice sl
   if (whole && !normalized.text().empty()) tokenize_words(normalized);
 }
 
-// Tokenises a slice with the scanner, if it can.
-bool scan_slice(const TokenizerParts& parts, const ByteLevelScanner& scanner, std::string_view text,
-                Piece piece, TokenSink& sink) {
+// Tokenises a slice in one pass, if that can be.
+bool slice_in_one_pass(const TokenizerParts& parts, const ByteLevelOnePass& one_pass, std::string_view text,
+                       Piece piece, TokenSink& sink) {
   const std::string_view slice = text.substr(piece.begin, piece.end - piece.begin);
-  if (!scanner.serves(text, piece)) return false;
+  if (!one_pass.serves(text, piece)) return false;
   if (parts.normalizer != nullptr && !parts.normalizer->leaves(slice)) return false;
   if (!parts.added_tokens.has(AddedTokens::Pass::kNormalized)) {
-    scanner.tokenize(text, piece, sink);
+    one_pass.tokenize(text, piece, sink);
     return true;
   }
   bool served = true;
   parts.added_tokens.split(slice, AddedTokens::Pass::kNormalized, [&](const AddedTokens::Part& part) {
     const Piece found{piece.begin + part.piece.begin, piece.begin + part.piece.end};
-    if (part.id == kNoToken) served = served && scanner.serves(text, found);
+    if (part.id == kNoToken) served = served && one_pass.serves(text, found);
   });
   if (!served) return false;
   parts.added_tokens.split(slice, AddedTokens::Pass::kNormalized, [&](const AddedTokens::Part& part) {
     const Piece found{piece.begin + part.piece.begin, piece.begin + part.piece.end};
     if (part.id == kNoToken) {
-      scanner.tokenize(text, found, sink);
+      one_pass.tokenize(text, found, sink);
     } else {
       sink.add_added(part.id,
                      {static_cast<std::uint32_t>(found.begin), static_cast<std::uint32_t>(found.end)},
@@ -107,7 +107,7 @@ PipelineTraits find_traits(const TokenizerParts& parts) {
                         (cuts || parts.model->separates_words()) &&
                         std::all_of(added.begin(), added.end(),
                                     [](const auto& token) { return is_found_in_slices(token.second); });
-  traits.scanner = ByteLevelScanner::make(parts.pre_tokenizer.get(), *parts.model);
+  traits.one_pass = ByteLevelOnePass::make(parts.pre_tokenizer.get(), *parts.model);
   return traits;
 }
 
@@ -131,7 +131,7 @@ void tokenize_by_slices(const TokenizerParts& parts, const PipelineTraits& trait
   for (std::size_t begin = piece.begin; begin < piece.end;) {
     const std::size_t end = in_slices ? end_of_slice(text, {begin, piece.end}, kSlice) : piece.end;
     const NormalizedText::Ends ends{.first = begin == piece.begin, .last = end == piece.end};
-    if (!traits.scanner || !scan_slice(parts, *traits.scanner, text, {begin, end}, sink)) {
+    if (!traits.one_pass || !slice_in_one_pass(parts, *traits.one_pass, text, {begin, end}, sink)) {
       tokenize_slice(parts, text, {{begin, end}, ends}, ends.first || !traits.is_one_word, sink);
     }
     begin = end;

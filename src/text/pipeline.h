@@ -5,9 +5,9 @@
 #include <optional>
 #include <string_view>
 
-#include "text/byte_level_scanner.h"
+#include "text/one_pass/byte_level_one_pass.h"
+#include "text/parts.h"
 #include "text/token_sink.h"
-#include "text/tokenizer_json.h"
 
 namespace kvasir::text {
 
@@ -17,7 +17,7 @@ struct PipelineTraits {
   bool is_sliceable = false;
   // Slices of a text then are parts of one word, not words.
   bool is_one_word = false;
-  std::optional<ByteLevelScanner> scanner;  // if it can do what the parts do to a text that stays as it is
+  std::optional<ByteLevelOnePass> one_pass;  // if it can do what the parts do to a text that stays as it is
 };
 PipelineTraits find_traits(const TokenizerParts& parts);
 
@@ -28,7 +28,7 @@ std::size_t end_of_slice(std::string_view text, Piece piece, std::size_t bytes) 
 // count from the beginning of text. Memory: about 30 times the piece.
 void tokenize_by_parts(const TokenizerParts& parts, std::string_view text, Piece piece, TokenSink& sink);
 
-// The same in slices, if the traits allow it, and by the scanner where there is one. Memory: about 30 times
+// The same in slices, if the traits allow it, and in one pass where that can be. Memory: about 30 times
 // the longest slice.
 void tokenize_by_slices(const TokenizerParts& parts, const PipelineTraits& traits, std::string_view text,
                         Piece piece, TokenSink& sink);

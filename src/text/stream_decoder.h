@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/decoder.h"
+#include "text/decoders/decoder.h"
 #include "text/tokenizer.h"
 
 namespace kvasir::text {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "text/encoding.h"
-#include "text/offset_trimmer.h"
+#include "text/post_processors/offset_trimmer.h"
 
 namespace kvasir::text {
 

@@ -4,13 +4,13 @@
 #include <utility>
 
 #include "kvasir/error.h"
-#include "text/bert_scanner.h"
-#include "text/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary.h"
+#include "text/loading/tokenizer_config.h"
+#include "text/loading/tokenizer_json.h"
+#include "text/loading/vocabulary_files.h"
+#include "text/one_pass/bert_one_pass.h"
 #include "text/pipeline.h"
 #include "text/token_sink.h"
-#include "text/tokenizer_config.h"
-#include "text/tokenizer_json.h"
-#include "text/vocabulary_files.h"
 
 namespace kvasir::text {
 
@@ -78,14 +78,14 @@ struct Tokenizer::Impl {
   bool clean_up_spaces = false;
   std::vector<std::string> model_input_names;
   // Set if the parts are BERT's, which it then does in one pass.
-  std::optional<BertScanner> scanner;
+  std::optional<BertOnePass> one_pass;
   std::optional<OffsetTrimmer> trimmer;
   PipelineTraits traits;
 
   void tokenize(std::string_view text, TokenizedText& out) const;
   // What the parts, once they are there, allow.
   void prepare();
-  void choose_scanner();
+  void choose_one_pass();
   void scan(std::string_view text, Piece piece, TokenSink& sink) const;
 };
 
@@ -101,7 +101,7 @@ void Tokenizer::Impl::tokenize(std::string_view text, TokenizedText& out) const 
       sink.add_added(part.id,
                      {static_cast<std::uint32_t>(piece.begin), static_cast<std::uint32_t>(piece.end)},
                      text.substr(piece.begin, piece.end - piece.begin));
-    } else if (scanner) {
+    } else if (one_pass) {
       scan(text, piece, sink);
     } else {
       tokenize_by_slices(parts, traits, text, piece, sink);
@@ -114,24 +114,24 @@ void Tokenizer::Impl::prepare() {
     trimmer.emplace(parts.model->vocabulary(), trimming->add_prefix_space);
   }
   traits = find_traits(parts);
-  choose_scanner();
+  choose_one_pass();
 }
 
-void Tokenizer::Impl::choose_scanner() {
+void Tokenizer::Impl::choose_one_pass() {
   const auto* normalizer = dynamic_cast<const BertNormalizer*>(parts.normalizer.get());
   const auto* model = dynamic_cast<const WordPiece*>(parts.model.get());
   const bool bert_words = parts.pre_tokenizer != nullptr && parts.pre_tokenizer->is_bert();
   const bool sliceable = traits.is_sliceable || !parts.added_tokens.has(AddedTokens::Pass::kNormalized);
   if (normalizer != nullptr && model != nullptr && bert_words && sliceable) {
-    scanner.emplace(normalizer->options(), *model);
+    one_pass.emplace(normalizer->options(), *model);
   }
 }
 
-// The scanner makes no normalised text. Slices that might hold an added token that has to be sought there (as
+// One pass makes no normalised text. Slices that might hold an added token that has to be sought there (as
 // all of MPNet's, but a "<" is rare) go through the parts.
 void Tokenizer::Impl::scan(std::string_view text, Piece piece, TokenSink& sink) const {
   if (!parts.added_tokens.has(AddedTokens::Pass::kNormalized)) {
-    scanner->tokenize(text, piece, sink);
+    one_pass->tokenize(text, piece, sink);
     return;
   }
   constexpr std::size_t kSlice = 512;  // little is lost to the slow way around a "<"
@@ -140,7 +140,7 @@ void Tokenizer::Impl::scan(std::string_view text, Piece piece, TokenSink& sink) 
     if (parts.added_tokens.may_begin_in(text.substr(begin, end - begin))) {
       tokenize_by_parts(parts, text, {begin, end}, sink);
     } else {
-      scanner->tokenize(text, {begin, end}, sink);
+      one_pass->tokenize(text, {begin, end}, sink);
     }
     begin = end;
   }

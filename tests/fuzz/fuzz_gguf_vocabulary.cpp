@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kvasir/error.h"
-#include "text/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary.h"
 #include "text/tokenizer.h"
 
 namespace {

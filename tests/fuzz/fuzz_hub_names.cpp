@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "http/http.h"
 #include "hub/checksum.h"
-#include "hub/http.h"
 #include "hub/names.h"
 
 namespace {
@@ -33,10 +33,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string id = hub::repo_id_of_folder(text);
   check(id.empty() || hub::is_repo_id(id));
   if (hub::is_checksum(text)) check(text.find_first_not_of("0123456789abcdef") == std::string::npos);
-  const std::string origin = hub::origin_of(text);
+  const std::string origin = http::origin_of(text);
   check(origin.empty() || origin.starts_with("http://") || origin.starts_with("https://"));
   check(origin.find('@') == std::string::npos);
-  hub::resolve_location("https://hub.example/a", text);
+  http::resolve_location("https://hub.example/a", text);
   check(hub::url_quote(text, hub::Slashes::kEncode).find_first_of("/?# \n") == std::string::npos);
   return 0;
 }

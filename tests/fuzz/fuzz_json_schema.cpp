@@ -7,18 +7,18 @@
 #include <string_view>
 
 #include "base/json.h"
+#include "grammar/byte_matcher.h"
+#include "grammar/json_schema.h"
 #include "kvasir/error.h"
-#include "runtime/byte_matcher.h"
-#include "runtime/json_schema.h"
 
 namespace {
 
-void check(const kvasir::runtime::JsonGrammar& grammar, std::uint64_t seed) {
-  kvasir::runtime::ByteMatcher matcher(grammar.grammar, grammar.root);
+void check(const kvasir::grammar::JsonGrammar& grammar, std::uint64_t seed) {
+  kvasir::grammar::ByteMatcher matcher(grammar.grammar, grammar.root);
   auto state = matcher.start();
   std::string text;
   for (int step = 0; step < 400; ++step) {
-    if (state == kvasir::runtime::ByteMatcher::kDead) __builtin_trap();
+    if (state == kvasir::grammar::ByteMatcher::kDead) __builtin_trap();
     if (matcher.complete(state)) {
       boost::system::error_code error;
       boost::json::parse_options options;
@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     const auto schema = base::parse_json(input, "schema");
     for (const bool ascii_only : {false, true}) {
-      const auto grammar = runtime::compile_json_schema(schema, {.ascii_only = ascii_only}, "schema");
+      const auto grammar = grammar::compile_json_schema(schema, {.ascii_only = ascii_only}, "schema");
       check(grammar, size + (size > 0 ? data[size / 2] : 0));
     }
   } catch (const Error& error) {

@@ -6,8 +6,8 @@
 #include <string_view>
 
 #include "kvasir/error.h"
+#include "text/loading/vocabulary_files.h"
 #include "text/pipeline.h"
-#include "text/vocabulary_files.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace kvasir;

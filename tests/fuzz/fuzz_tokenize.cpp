@@ -1,4 +1,4 @@
-// Any text, tokenised by BERT's scanner and by the parts one after the other: the same tokens, with spans in
+// Any text, tokenised in BERT's one pass and by the parts one after the other: the same tokens, with spans in
 // order and within the text. The first byte chooses the normaliser's options; what is not UTF-8 is cut away.
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "base/utf8.h"
-#include "text/bert_scanner.h"
+#include "text/one_pass/bert_one_pass.h"
 #include "text/pipeline.h"
 
 namespace {
@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   text::TokenSink expected_sink(expected, text), sink(got, text);
   text::tokenize_by_parts(parts, text, {0, text.size()}, expected_sink);
   const auto& model = dynamic_cast<const text::WordPiece&>(*parts.model);
-  text::BertScanner(options, model).tokenize(text, {0, text.size()}, sink);
+  text::BertOnePass(options, model).tokenize(text, {0, text.size()}, sink);
   check(got.ids == expected.ids && got.offsets == expected.offsets && got.word_ids == expected.word_ids);
   std::uint32_t last = 0;
   for (const text::ByteSpan& span : got.offsets) {

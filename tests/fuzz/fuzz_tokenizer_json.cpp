@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "kvasir/error.h"
+#include "text/loading/tokenizer_json.h"
 #include "text/pipeline.h"
-#include "text/tokenizer_json.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace kvasir;

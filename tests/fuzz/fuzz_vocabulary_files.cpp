@@ -7,9 +7,9 @@
 
 #include "base/utf8.h"
 #include "kvasir/error.h"
-#include "text/bpe.h"
-#include "text/tokenizer_json_parser.h"
-#include "text/vocabulary_files.h"
+#include "text/loading/tokenizer_json_parser.h"
+#include "text/loading/vocabulary_files.h"
+#include "text/models/bpe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace kvasir;

@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include "hub/checksum.h"
-#include "hub/http.h"
 #include "hub/names.h"
 #include "kvasir/error.h"
 #include "temporary_folder.h"
@@ -149,17 +148,6 @@ TEST(Names, SafePaths) {
   }
   EXPECT_EQ(url_quote("refs/pr/1", Slashes::kEncode), "refs%2Fpr%2F1");
   EXPECT_EQ(url_quote("a b/\u00e9?#", Slashes::kKeep), "a%20b/%C3%A9%3F%23");
-}
-
-TEST(Names, Origins) {
-  EXPECT_EQ(origin_of("https://Hub.example/x?y"), "https://hub.example");
-  EXPECT_EQ(origin_of("https://hub.example:443/x"), "https://hub.example");
-  EXPECT_EQ(origin_of("http://hub.example:8080"), "http://hub.example:8080");
-  EXPECT_EQ(origin_of("http://hub.example@evil.example/"), "");
-  EXPECT_EQ(origin_of("file:///etc/passwd"), "");
-  EXPECT_EQ(resolve_location("https://hub.example/a/b", "/c"), "https://hub.example/c");
-  EXPECT_EQ(resolve_location("https://hub.example/a/b", "//evil.example/c"), "https://evil.example/c");
-  EXPECT_EQ(resolve_location("https://hub.example/a/b", "https://cdn.example/c"), "https://cdn.example/c");
 }
 
 TEST(Checksum, OfFiles) {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "base/utf8.h"
+#include "text/loading/tokenizer_json.h"
 #include "text/pipeline.h"
 #include "token_case.h"
 
@@ -35,7 +36,7 @@ std::string random_text(std::mt19937& random) {
   return text;
 }
 
-TEST(ByteLevel, SlicesAndScannerGiveWhatThePartsGive) {
+TEST(ByteLevel, SlicesAndOnePassGiveWhatThePartsGive) {
   for (const std::string name :
        {"encoders-qa/roberta", "encoders-qa/modernbert", "tokenizers/falcon", "tokenizers/mpt",
         "tokenizers/bloom", "encoders-qa/albert", "encoders-qa/xlm-roberta", "encoders-qa/deberta-v2",
@@ -44,7 +45,7 @@ TEST(ByteLevel, SlicesAndScannerGiveWhatThePartsGive) {
     const PipelineTraits traits = find_traits(parts);
     EXPECT_TRUE(traits.is_sliceable) << name;
     const auto* bpe = dynamic_cast<const Bpe*>(parts.model.get());
-    EXPECT_EQ(traits.scanner.has_value(), bpe != nullptr && bpe->is_byte_level()) << name;
+    EXPECT_EQ(traits.one_pass.has_value(), bpe != nullptr && bpe->is_byte_level()) << name;
     std::mt19937 random(11);
     for (int i = 0; i < 400; ++i) {
       // A control character that SentencePiece's map deletes at the beginning moves all spans after it.

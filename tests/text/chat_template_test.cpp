@@ -1,4 +1,4 @@
-// Chat templates: recorded outputs of Jinja in transformers' settings, built-in templates, loading, limits.
+// Chat templates: recorded outputs of published ones in transformers, built-in templates, loading, limits.
 #include "text/chat_template.h"
 
 #include <gmock/gmock.h>
@@ -122,63 +122,11 @@ TEST(ChatTemplate, UnknownBuiltinNamesTheOthers) {
   EXPECT_EQ(text::builtin_chat_template("falcon-instruct").stop, std::vector<std::string>{"\nUser"});
 }
 
-// Every construct, and white space around every kind of tag.
-TEST(ChatTemplate, ConstructsRenderAsJinja) {
-  const json::value file = base::parse_json_file(recorded("constructs.json"));
-  const ChatTemplate::RenderOptions options{.variables = file.at("variables").as_object()};
-  ASSERT_GE(file.at("cases").as_array().size(), 390u);
-  for (const auto& one : file.at("cases").as_array()) {
-    const std::string source = text_of(one.at("template"));
-    try {
-      EXPECT_EQ(render(source, options), text_of(one.at("rendered"))) << source;
-    } catch (const Error& error) {
-      ADD_FAILURE() << source << ": " << error.what();
-    }
-  }
-}
-
-TEST(ChatTemplate, RefusesWhatJinjaRefuses) {
-  const json::value file = base::parse_json_file(recorded("constructs.json"));
-  const ChatTemplate::RenderOptions options{.variables = file.at("variables").as_object()};
-  ASSERT_GE(file.at("errors").as_array().size(), 75u);
-  for (const auto& one : file.at("errors").as_array()) {
-    const Error error = error_of(text_of(one.at("template")), options);
-    EXPECT_THAT(error.what(), HasSubstr("test:1: ")) << one.at("template");
-    EXPECT_NE(error.code(), ErrorCode::kInternal) << one.at("template");
-  }
-}
-
-TEST(ChatTemplate, ErrorsNameLineAndConstruct) {
-  const struct {
-    const char *source, *message;
-    ErrorCode code;
-  } cases[] = {
-      {"a\n{% include 'x' %}", "test:2: the tag {% include %} is not supported", ErrorCode::kUnsupported},
-      {"{% if true %}\n\n{{ 'a' | frobnicate }}{% endif %}", "test:3: filter frobnicate is not supported",
-       ErrorCode::kUnsupported},
-      {"\n{{ messages[0].role.x }}", "test:2: .role: list has no element 0", ErrorCode::kFormat},
-      {"{{ 'a'.zfill(3) }}", "test:1: string has no attribute zfill", ErrorCode::kFormat},
-      {"{{ date }}{{ date.x }}", "test:1: .x: date is undefined", ErrorCode::kFormat},
-      {"{% for x in [1] %}\n{{ x }}", "test:2: the template ends before {% endfor %}", ErrorCode::kFormat},
-      {"{{ strftime_now('%Y') }}", "test:1: strftime_now is undefined", ErrorCode::kFormat},
-      {"{% for x in y recursive %}{% endfor %}", "test:1: {% for … recursive %} is not supported",
-       ErrorCode::kUnsupported},
-      {"{{ raise_exception('Only user and assistant!') }}",
-       "test:1: the template refuses the messages: Only user and assistant!", ErrorCode::kInvalidArgument},
-      {"{{ 'a' if }}", "test:1: expected an expression, found }}", ErrorCode::kFormat},
-  };
-  for (const auto& one : cases) {
-    const Error error = error_of(one.source);
-    EXPECT_STREQ(error.what(), one.message);
-    EXPECT_EQ(error.code(), one.code) << one.source;
-  }
-}
-
-TEST(ChatTemplate, KnowsTheTimeThatItIsGiven) {
+TEST(ChatTemplate, TakesVariablesAndTheTime) {
   std::tm now{};
-  now.tm_year = 124, now.tm_mon = 6, now.tm_mday = 26;
-  EXPECT_EQ(render("{{ strftime_now('%d %b %Y') }}", {.now = &now}), "26 Jul 2024");
-  EXPECT_EQ(render("{{ strftime_now is defined }}", {.now = &now}), "True");
+  now.tm_year = 124;
+  EXPECT_EQ(render("{{ strftime_now('%Y') }}", {.now = &now}), "2024");
+  EXPECT_EQ(render("{{ year }}", {.variables = {{"year", 1810}}}), "1810");
 }
 
 TEST(ChatTemplate, TokensAreUndefinedIfEmpty) {
@@ -186,56 +134,8 @@ TEST(ChatTemplate, TokensAreUndefinedIfEmpty) {
   EXPECT_EQ(render("{{ bos_token }}{{ eos_token }}", {.bos_token = "<s>", .eos_token = "</s>"}), "<s></s>");
 }
 
-// What would take for ever, all memory or all of the stack ends in an error, soon.
-TEST(ChatTemplate, StopsWhatDoesNotEnd) {
-  std::string brackets = "{{ ", chain = "{{ 1", blocks;
-  for (int i = 0; i < 20'000; ++i) brackets += "(", chain += " + 1", blocks += "{% if 1 %}";
-  brackets += "1" + std::string(20'000, ')') + " }}";
-  const std::string cases[] = {
-      "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-      "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-      "{% macro m() %}{{ m() }}{{ m() }}{% endmacro %}{{ m() }}",
-      "{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
-      "{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x.replace('x', 'xx') %}{% "
-      "endfor %}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ "
-      "ns.x }}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = {'a': ns.x, 'b': ns.x} %}{% "
-      "endfor %}"
-      "{{ ns.x == ns.x }}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(9999) %}{% set ns.x = [ns.x.index] %}{% endfor %}",
-      "{{ 'x' * 999999999999 }}",
-      "{{ [1] * 999999999999 }}",
-      "{{ ('x' * 9999999).replace('', 'y' * 9999) }}",
-      "{{ (['x'] * 999999) | join('y' * 9999) }}",
-      "{% for a in range(99999) %}{{ 'x' * 9999 }}{% endfor %}",
-      "{{ range(99999999) }}",
-      "{% set ns = namespace() %}{% for a in range(99999) %}{% if ('a' * 99999 + 'b') in 'a' * 999999 %}{% "
-      "endif %}"
-      "{% endfor %}",
-      brackets,
-      chain + " }}",
-      blocks,
-      std::string(std::size_t{2} << 20, 'x'),
-  };
-  for (const std::string& source : cases) {
-    EXPECT_EQ(error_of(source).code(), ErrorCode::kResourceExhausted) << source.substr(0, 120);
-  }
-}
-
-// Values that hold themselves are freed (what the leak sanitizer sees), and long chains without recursion.
-TEST(ChatTemplate, FreesCircles) {
-  EXPECT_EQ(
-      render(
-          "{% set ns = namespace() %}{% set ns.x = ns %}{% set ns.y = [ns] %}{{ ns.x.y[0].x is defined }}"),
-      "True");
-  EXPECT_EQ(render("{% macro m() %}a{% endmacro %}{% set n = [m] %}{{ n[0]() }}"), "a");
-  EXPECT_EQ(render("{% for x in [1] %}{{ loop.changed(loop) }}{% endfor %}"), "True");
-  EXPECT_EQ(
-      render("{% set ns = namespace(x=none) %}{% for i in range(50000) %}{% set ns.x = namespace(x=ns.x) %}"
-             "{% endfor %}{{ ns.x.x is defined }}"),
-      "True");
+TEST(ChatTemplate, RefusesLongSources) {
+  EXPECT_EQ(error_of(std::string(std::size_t{2} << 20, 'x')).code(), ErrorCode::kResourceExhausted);
 }
 
 TEST(ChatTemplate, RefusesWhatIsNotUtf8) {

@@ -1,5 +1,5 @@
 // Tokenizers of folders, written as GGUF has them and read again, give the same tokens.
-#include "text/gguf_vocabulary_export.h"
+#include "text/loading/gguf_vocabulary_export.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 
 #include "kvasir/error.h"
 #include "temporary_folder.h"
-#include "text/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary.h"
 #include "text/tokenizer.h"
 #include "token_case.h"
 

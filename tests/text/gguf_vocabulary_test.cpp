@@ -1,4 +1,4 @@
-#include "text/gguf_vocabulary.h"
+#include "text/loading/gguf_vocabulary.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -5,9 +5,9 @@
 #include "base/utf8.h"
 #include "kvasir/error.h"
 #include "small_tokenizer.h"
-#include "text/decoder.h"
-#include "text/normalizer.h"
-#include "text/pre_tokenizer.h"
+#include "text/decoders/decoder.h"
+#include "text/normalizers/normalizer.h"
+#include "text/pre_tokenizers/pre_tokenizer.h"
 #include "text/vocabulary.h"
 
 namespace kvasir::tests {

@@ -8,7 +8,7 @@
 
 #include "base/utf8.h"
 #include "kvasir/error.h"
-#include "text/unicode_tables.h"
+#include "unicode/tables.h"
 
 namespace kvasir::tests {
 namespace {

@@ -1,0 +1,45 @@
+// Writes a language model of a Hugging Face folder as one GGUF file, which llama.cpp reads too: weights
+// rounded to blocks, tokenizer, chat template.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/dtype.h"
+
+namespace kvasir::exporting {
+
+struct GgufExportOptions {
+  // Of matrices: F32, F16, Q8_0, Q4_0, Q4_K, Q6_K. As llama.cpp does it, the head (or the table of embeddings
+  // that is the head too) has Q6_K where others have 4 bits, and matrices whose rows are no whole blocks have
+  // the next larger type whose blocks fit. Vectors are F32.
+  tensor::DType type = tensor::DType::kQ8_0;
+  int threads = 0;  // 0: one per core
+};
+// "f32", "f16", "q8_0", "q4_0", "q4_k", "q6_k"; nullopt: another name.
+std::optional<tensor::DType> parse_gguf_type(std::string_view name);
+
+struct GgufExportReport {
+  struct Tensor {
+    std::string name;  // in GGUF
+    tensor::DType dtype;
+  };
+  std::vector<Tensor> tensors;
+  std::uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
+};
+
+// Of the families llama, falcon, bloom, mpt. Tensors are read and written one by one: beside the files'
+// mapped pages, memory is that of the largest. Throws as load_causal_lm for what is wrong with the folder,
+// kFormat for a weight that is not finite, kUnsupported for what GGUF cannot say, kIo; what `progress`
+// (tensors done, all) throws.
+GgufExportReport export_gguf(const std::filesystem::path& folder, const std::filesystem::path& out,
+                             const GgufExportOptions& options,
+                             const std::function<void(std::size_t, std::size_t)>& progress = {});
+
+}  // namespace kvasir::exporting

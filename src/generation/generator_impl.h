@@ -1,0 +1,48 @@
+// What stands behind a Generator: a model here (local_model.h) or on a server (remote_model.h).
+#pragma once
+
+#include "kvasir/generator.h"
+
+namespace kvasir {
+
+class Generator::Impl {
+ public:
+  Impl() = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  virtual ~Impl() = default;
+
+  virtual GenerateResult generate(std::string_view prompt, const GenerateOptions& options) const = 0;
+  virtual GenerateResult generate_ids(const std::vector<std::int32_t>& prompt_ids,
+                                      const GenerateOptions& options) const = 0;
+  virtual GenerateResult chat(const std::vector<ChatMessage>& messages,
+                              const GenerateOptions& options) const = 0;
+  virtual bool can_chat() const noexcept = 0;
+  virtual std::string chat_prompt(const std::vector<ChatMessage>& messages) const = 0;
+  virtual std::size_t count_tokens(std::string_view text) const = 0;
+  using Consume = std::function<void(std::size_t position, const std::vector<float>& logits)>;
+  virtual void logits(const std::vector<std::int32_t>& ids, const Consume& consume) const = 0;
+
+  virtual const std::string& family() const noexcept = 0;
+  virtual std::size_t context_length() const noexcept = 0;
+  virtual std::size_t vocab_size() const noexcept = 0;
+  virtual std::size_t parameters() const noexcept = 0;
+  virtual std::size_t weight_bytes() const noexcept { return 0; }
+  virtual double multiply_adds(std::size_t /*tokens*/) const noexcept { return 0; }
+  virtual int threads() const noexcept = 0;
+};
+
+namespace generation {
+
+// Throws kInvalidArgument for options that make no sense, whatever the model.
+void check_options(const GenerateOptions& options);
+
+std::shared_ptr<const Generator::Impl> load_local_model(const std::filesystem::path& model,
+                                                        const GeneratorOptions& options);
+// Null: it is no name of a model on a server.
+std::shared_ptr<const Generator::Impl> find_remote_model(const std::string& name,
+                                                         const GeneratorOptions& options);
+
+}  // namespace generation
+
+}  // namespace kvasir

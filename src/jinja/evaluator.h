@@ -1,0 +1,20 @@
+// Runs a template.
+#pragma once
+
+#include <ctime>
+#include <string>
+
+#include "jinja/syntax.h"
+
+namespace kvasir::jinja {
+
+struct Inputs {
+  DictData variables;
+  const std::tm* now = nullptr;  // for strftime_now(), which is undefined without
+};
+
+// What the template prints. Throws "ORIGIN:LINE: …": kFormat (it does not fit the inputs), kInvalidArgument
+// (raise_exception), kUnsupported, kResourceExhausted (over the limits of Runtime).
+std::string render(Runtime& runtime, const Body& body, Inputs inputs);
+
+}  // namespace kvasir::jinja
