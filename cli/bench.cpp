@@ -12,6 +12,7 @@
 #include "kernels/kernels.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
+#include "models/sentence_modules.h"
 #include "progress.h"
 #include "reader_options.h"
 
@@ -82,13 +83,12 @@ void run_language_model(const BenchArguments& arguments, const std::filesystem::
   report.finish(base::isa_name(options.isa), generator.threads(), model.string());
 }
 
-void run_reader(const BenchArguments& arguments, const std::filesystem::path& folder, Program& program) {
+void run_encoder(const BenchArguments& arguments, const std::filesystem::path& folder, Program& program) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
   const double start = monotonic_seconds();
-  const runtime::Engine engine =
-      runtime::Engine::load(folder, models::Task::kQuestionAnswering, engine_options(arguments.model));
+  const runtime::Engine engine = runtime::Engine::load(folder, engine_options(arguments.model));
   const double load_seconds = monotonic_seconds() - start;
-  const text::Tokenizer tokenizer = text::Tokenizer::load(folder);
+  const text::Tokenizer tokenizer = text::Tokenizer::load(models::encoder_folder(folder));
   at_once.reset();
 
   Report report(program, arguments.json);
@@ -107,7 +107,7 @@ void run_reader(const BenchArguments& arguments, const std::filesystem::path& fo
 void run_bench(const BenchArguments& arguments, Program& program) {
   const std::filesystem::path model = find_model(arguments.model.model);
   if (models::is_causal_lm(model)) return run_language_model(arguments, model, program);
-  run_reader(arguments, model, program);
+  run_encoder(arguments, model, program);
 }
 
 }  // namespace

@@ -50,6 +50,8 @@ void add_bench(CLI::App& app, Program& program);
 void add_pull(CLI::App& app, Program& program);
 void add_list(CLI::App& app, Program& program);
 void add_show(CLI::App& app, Program& program);
+void add_embed(CLI::App& app, Program& program);
+void add_rerank(CLI::App& app, Program& program);
 void add_quantize(CLI::App& app, Program& program);
 void add_rm(CLI::App& app, Program& program);
 

@@ -62,7 +62,10 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void append_json_number(std::string& out, double value) {
+namespace {
+
+template <class Float>
+void append_float(std::string& out, Float value) {
   if (!std::isfinite(value)) {
     out += "null";
     return;
@@ -70,6 +73,16 @@ void append_json_number(std::string& out, double value) {
   std::array<char, 32> digits;
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr;
   out.append(digits.data(), end);
+}
+
+}  // namespace
+
+void append_json_number(std::string& out, double value) {
+  append_float(out, value);
+}
+
+void append_json_number(std::string& out, float value) {
+  append_float(out, value);
 }
 
 void append_json_integer(std::string& out, std::int64_t value) {

@@ -13,6 +13,7 @@ namespace kvasir::cli {
 void append_json_string(std::string& out, std::string_view text);
 // The shortest digits that read back as the same double; null for NaN and infinities, which JSON lacks.
 void append_json_number(std::string& out, double value);
+void append_json_number(std::string& out, float value);  // the same float
 void append_json_integer(std::string& out, std::int64_t value);
 
 }  // namespace kvasir::cli

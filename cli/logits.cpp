@@ -16,6 +16,7 @@
 #include "kvasir/generator.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
+#include "models/sentence_modules.h"
 #include "reader_options.h"
 #include "runtime/engine.h"
 
@@ -27,7 +28,9 @@ constexpr const char* kFooter =
     R"(FILE.json holds {"sequences":[{"input_ids":[…],"token_type_ids":[…]},…]};
 token_type_ids may be left out (all 0). For sequence I (from 0) the tensors
 start_logits.I and end_logits.I are written (F32, as long as the sequence);
-of a language model logits.I (F32 [tokens, vocabulary], of every position).
+of a sentence model embedding.I, of a cross-encoder or classifier logits.I (one
+for each label); of a language model logits.I (F32 [tokens, vocabulary], of
+every position).
 
 Example:
   kvasir logits --model models/kvasir-base --ids ids.json --out o.safetensors)";
@@ -91,11 +94,13 @@ void write(const std::string& path, const std::vector<formats::NamedTensor>& ten
   formats::write_safetensors(path, tensors);
 }
 
-void write_qa_logits(const LogitsArguments& arguments, const std::filesystem::path& model,
-                     const std::vector<IdSequence>& inputs) {
+// The tensors of a head: start_logits.I and end_logits.I of a reader, embedding.I of a sentence model,
+// logits.I of a classifier.
+void write_encoder_outputs(const LogitsArguments& arguments, const std::filesystem::path& model,
+                           const std::vector<IdSequence>& inputs) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
-  const runtime::Engine engine =
-      runtime::Engine::load(model, models::Task::kQuestionAnswering, engine_options(arguments.model));
+  const runtime::Engine engine = runtime::Engine::load(model, engine_options(arguments.model));
+  const bool is_sentence_model = models::has_sentence_modules(model);
   at_once.reset();
 
   std::vector<runtime::Sequence> sequences;
@@ -103,16 +108,29 @@ void write_qa_logits(const LogitsArguments& arguments, const std::filesystem::pa
   for (const IdSequence& input : inputs) {
     sequences.push_back({.input_ids = input.input_ids, .token_type_ids = input.token_type_ids});
   }
-  std::vector<models::SpanLogits> logits(inputs.size());
+  const bool are_spans = engine.model().head->rows() == models::Head::Rows::kTokens;
+  std::vector<models::SpanLogits> spans(inputs.size());
+  std::vector<std::vector<float>> vectors(inputs.size());
   engine.run(
       sequences,
-      [&](std::size_t i, std::span<const float> outputs) { logits[i] = models::split_span_logits(outputs); },
+      [&](std::size_t i, std::span<const float> outputs) {
+        if (are_spans) {
+          spans[i] = models::split_span_logits(outputs);
+        } else {
+          vectors[i].assign(outputs.begin(), outputs.end());
+        }
+      },
       &interrupt_flag());
 
   std::vector<formats::NamedTensor> tensors;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    tensors.push_back({"start_logits." + std::to_string(i), float_view(logits[i].start)});
-    tensors.push_back({"end_logits." + std::to_string(i), float_view(logits[i].end)});
+    const std::string index = std::to_string(i);
+    if (are_spans) {
+      tensors.push_back({"start_logits." + index, float_view(spans[i].start)});
+      tensors.push_back({"end_logits." + index, float_view(spans[i].end)});
+    } else {
+      tensors.push_back({(is_sentence_model ? "embedding." : "logits.") + index, float_view(vectors[i])});
+    }
   }
   write(arguments.out, tensors);
 }
@@ -147,7 +165,7 @@ void run_logits(const LogitsArguments& arguments) {
   if (is_lm) {
     write_lm_logits(arguments, model, inputs);
   } else {
-    write_qa_logits(arguments, model, inputs);
+    write_encoder_outputs(arguments, model, inputs);
   }
 }
 

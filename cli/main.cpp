@@ -77,6 +77,8 @@ void set_up(CLI::App& app, Program& program) {
   app.footer(kFooter);
   app.require_subcommand(1);
   add_ask(app, program);
+  add_embed(app, program);
+  add_rerank(app, program);
   add_generate(app, program);
   add_chat(app, program);
   add_eval(app, program);

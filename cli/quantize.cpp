@@ -14,6 +14,7 @@
 #include "json_output.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
+#include "models/sentence_modules.h"
 #include "progress.h"
 #include "reader_options.h"
 #include "text/tokenizer.h"
@@ -199,7 +200,7 @@ void run_quantize(QuantizeArguments& arguments, Program& program) {
   std::vector<exporting::Sample> samples;
   if (int8) {
     const std::string text = arguments.text.empty() ? kDefaultText : read_text(arguments.text).text;
-    samples = make_samples(text::Tokenizer::load(folder), text);
+    samples = make_samples(text::Tokenizer::load(models::encoder_folder(folder)), text);
   }
   ProgressLine line(!arguments.json);
   const exporting::QuantizeReport report = exporting::quantize(

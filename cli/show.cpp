@@ -12,9 +12,12 @@
 #include "hub_options.h"
 #include "interrupt.h"
 #include "json_output.h"
+#include "kvasir/error.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
 #include "models/gguf_config.h"
+#include "models/model_kind.h"
+#include "models/sentence_modules.h"
 
 namespace kvasir::cli {
 
@@ -30,17 +33,11 @@ Examples:
 
 struct ModelFacts {
   std::filesystem::path folder;
-  std::string family, architecture, weights, types;
+  models::ModelDescription description;
+  std::string weights, types;
   std::uint64_t parameters = 0;
   std::map<std::string, std::uint64_t> files;  // name, bytes
 };
-
-std::string first_string(const base::JsonObject& config, const char* key) {
-  if (!config.has(key)) return {};
-  const base::json::array* list = config.at(key).if_array();
-  if (list == nullptr || list->empty() || !list->front().is_string()) return {};
-  return std::string(list->front().get_string());
-}
 
 // Of either kind of file: tensors by name.
 template <class Tensors>
@@ -57,8 +54,14 @@ ModelFacts read_gguf_facts(const std::filesystem::path& path) {
   const formats::GgufFile gguf(path);
   ModelFacts facts;
   facts.folder = path.has_parent_path() ? path.parent_path() : ".";
-  const base::json::value config = models::config_from_gguf(gguf);
-  facts.family = base::JsonObject(config, gguf.origin()).string("model_type");
+  facts.description.kind = models::ModelKind::kLanguageModel;
+  try {
+    const base::json::value config = models::config_from_gguf(gguf);
+    facts.description.family = base::JsonObject(config, gguf.origin()).string("model_type");
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUnsupported) throw;
+    facts.description.unsupported = error.what();
+  }
   facts.weights = path.filename().string();
   count_tensors(gguf.tensors(), facts);
   facts.files[facts.weights] = std::filesystem::file_size(path);
@@ -69,19 +72,14 @@ ModelFacts read_facts(const std::filesystem::path& folder) {
   if (const auto gguf = models::gguf_path(folder)) return read_gguf_facts(*gguf);
   ModelFacts facts;
   facts.folder = folder;
-  const std::filesystem::path path = folder / "config.json";
-  const base::json::value document = base::parse_json_file(path);
-  const base::JsonObject config(document, path.string());
-  facts.family = config.string_or("model_type", "");
-  facts.architecture = first_string(config, "architectures");
-
-  const formats::Checkpoint checkpoint(folder);
+  facts.description = models::describe_model(folder);
+  const formats::Checkpoint checkpoint(models::encoder_folder(folder));
   facts.weights = std::filesystem::path(checkpoint.origin()).filename().string();
   count_tensors(checkpoint.tensors(), facts);
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     std::error_code error;
     const std::uintmax_t size = std::filesystem::file_size(entry.path(), error);
-    if (!error) facts.files[entry.path().filename().string()] = size;
+    if (!error) facts.files[entry.path().lexically_relative(folder).string()] = size;
   }
   return facts;
 }
@@ -94,8 +92,11 @@ void append_json(std::string& out, const ModelFacts& facts) {
   };
   out += '{';
   text("folder", facts.folder.string());
-  text("model_type", facts.family);
-  text("architecture", facts.architecture);
+  text("model_type", facts.description.family);
+  text("architecture", facts.description.architecture);
+  text("kind", models::kind_name(facts.description.kind));
+  text("command", facts.description.unsupported.empty() ? models::commands_of(facts.description.kind) : "");
+  if (!facts.description.unsupported.empty()) text("unsupported", facts.description.unsupported);
   text("weights", facts.weights);
   text("dtypes", facts.types);
   out += "\"parameters\":";
@@ -115,9 +116,16 @@ void append_text(std::string& out, const ModelFacts& facts) {
   const auto line = [&](const char* key, const std::string& value) {
     if (!value.empty()) out += std::string(key) + printable(value) + "\n";
   };
+  const models::ModelDescription& description = facts.description;
   line("folder        ", facts.folder.string());
-  line("family        ", facts.family);
-  line("architecture  ", facts.architecture);
+  line("family        ", description.family);
+  line("architecture  ", description.architecture);
+  line("kind          ", models::kind_name(description.kind));
+  if (description.unsupported.empty()) {
+    line("command       ", models::commands_of(description.kind));
+  } else {
+    line("cannot run    ", description.unsupported);
+  }
   char millions[48];
   std::snprintf(millions, sizeof millions, "%.1f million", static_cast<double>(facts.parameters) / 1e6);
   line("parameters    ", millions);

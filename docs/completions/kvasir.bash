@@ -17,6 +17,7 @@ _kvasir() {
     --early-stopping) words='true false never' ;;
     --chat-template) words='llama-2-chat vicuna falcon-instruct mpt-instruct chatml bloomz' ;;
     --kv-type) words='auto f32 f16 q8_0' ;;
+    --passages) words='paragraph line file' ;;
     --store) words='int8 fp16' ;;
     --color) words='auto always never' ;;
     --model | -m)
@@ -26,12 +27,14 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask generate chat eval tokenize logits bench pull list show quantize rm help --version $help"
+    words="ask embed rerank generate chat eval tokenize logits bench pull list show quantize rm help --version $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
     case $command in
       ask) words="--generate --reader --max-passages --chat-template --question -q --context --top-k -k --json $decoding $model $threads $help" ;;
+      embed) words="--text --jsonl --out -o --similarity --prompt-name --prompt --json $model $threads $help" ;;
+      rerank) words="--query -q --passages --top-k -k --jsonl --json $model $threads $help" ;;
       generate) words="--prompt -p --json --no-special-tokens $generating $model $threads $help" ;;
       chat) words="--system --load --chat-template $generating $model $threads $help" ;;
       eval)

@@ -64,6 +64,12 @@ void AtomicFile::write(std::string_view bytes) {
   }
 }
 
+void AtomicFile::overwrite_beginning(std::string_view bytes) {
+  if (::lseek(fd_, 0, SEEK_SET) != 0) fail(path_, "write failed");
+  write(bytes);
+  if (::lseek(fd_, 0, SEEK_END) < 0) fail(path_, "write failed");
+}
+
 void AtomicFile::commit() {
   if (temporary_.empty()) {
     if (::close(std::exchange(fd_, -1)) != 0) fail(path_, "write failed");

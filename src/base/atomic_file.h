@@ -18,7 +18,9 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);  // throws kIo: "…: write failed: No space left on device"
-  void commit();                       // fsync, rename, fsync of the folder; throws kIo
+  // Replaces the first bytes of what was written, for headers that are known last. Precondition: no device.
+  void overwrite_beginning(std::string_view bytes);
+  void commit();  // fsync, rename, fsync of the folder; throws kIo
 
  private:
   std::filesystem::path path_;    // as given

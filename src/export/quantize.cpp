@@ -16,6 +16,7 @@
 #include "kvasir/error.h"
 #include "models/encoder_model.h"
 #include "models/inventory.h"
+#include "models/sentence_modules.h"
 #include "tensor/dtype.h"
 
 namespace kvasir::exporting {
@@ -158,6 +159,24 @@ void copy_other_files(const std::filesystem::path& from, const std::filesystem::
   }
 }
 
+// The folders of a sentence model's other modules, whole, and what stands beside them.
+void copy_modules(const std::filesystem::path& from, const std::filesystem::path& to) {
+  const std::filesystem::path encoder = models::encoder_folder(from);
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(from)) {
+    const std::filesystem::path name = entry.path().filename();
+    if (entry.is_directory() && models::is_module_folder(from, name) && from / name != encoder) {
+      std::filesystem::create_directories(to / name);
+      for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
+        if (file.is_regular_file() && !error)
+          std::filesystem::copy_file(file.path(), to / name / file.path().filename(), error);
+      }
+    }
+    if (error) throw Error(ErrorCode::kIo, (to / name).string() + ": " + error.message());
+  }
+  if (encoder != from) copy_other_files(from, to);
+}
+
 // Other programs look for quantization_config, and refuse a method that they do not know: better than taking
 // bytes for weights.
 void write_config(const std::filesystem::path& from, const std::filesystem::path& to,
@@ -174,6 +193,7 @@ void write_config(const std::filesystem::path& from, const std::filesystem::path
   file.commit();
 }
 
+// The head may be missing: that of a sentence model has no products that could be bytes.
 void run_samples(const models::EncoderModel& model, std::span<const Sample> samples,
                  models::ForwardContext& context, const QuantizeProgress& progress) {
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -182,15 +202,17 @@ void run_samples(const models::EncoderModel& model, std::span<const Sample> samp
     const std::vector<std::int32_t> keys = {static_cast<std::int32_t>(length)};
     std::vector<std::int32_t> types = samples[i].token_type_ids;
     types.resize(length, 0);
-    const std::vector<std::int32_t> first = {0};
-    const tensor::RaggedBatch batch{
-        .input_ids = std::span(samples[i].input_ids).first(length),
-        .token_type_ids = types,
-        .cu_seqlens = ends,
-        .key_lengths = keys,
-        .wanted = model.head->reads_first_tokens_only() ? std::span(first) : std::span<const std::int32_t>()};
-    std::vector<float> out(model.output_rows(batch) * model.head->columns());
-    model.run(batch, context, out);
+    // All states, of which a head that reads first tokens only takes the first.
+    const tensor::RaggedBatch batch{.input_ids = std::span(samples[i].input_ids).first(length),
+                                    .token_type_ids = types,
+                                    .cu_seqlens = ends,
+                                    .key_lengths = keys};
+    if (model.head == nullptr) {
+      model.encoder->hidden_states(batch, context);
+    } else {
+      std::vector<float> out(model.output_rows(batch) * model.head->columns());
+      model.run(batch, context, out);
+    }
     if (progress) progress(i + 1, samples.size());
   }
 }
@@ -213,7 +235,7 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
   base::ThreadPool pool(options.threads == 0 ? base::usable_cores() : options.threads);
   Inventory inventory;
   const models::EncoderModel model = models::load_encoder_model(
-      from, models::Task::kQuestionAnswering,
+      from,
       {.kernels = kernels, .pool = pool, .precision = models::Precision::kFp32, .inventory = &inventory});
   QuantizeReport report;
   ErrorMeter meter(kernels, pool);
@@ -257,9 +279,14 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
   }
   report.bytes_after = writer.bytes();
   prepare_folder(to);
-  copy_other_files(from, to);
-  writer.write(to / "model.safetensors");
-  write_config(from, to, options.precision);  // last: a folder without it is no model
+  // Of a sentence model, the encoder's folder may be one of several.
+  const std::filesystem::path encoder = models::encoder_folder(from);
+  const std::filesystem::path target = (to / encoder.lexically_relative(from)).lexically_normal();
+  if (models::has_sentence_modules(from)) copy_modules(from, to);
+  std::filesystem::create_directories(target);
+  copy_other_files(encoder, target);
+  writer.write(target / "model.safetensors");
+  write_config(encoder, target, options.precision);  // last: a folder without it is no model
   return report;
 }
 

@@ -40,7 +40,7 @@ double LogitSums::log_sum_exp() const {
 }
 
 LogitSums sum_exp(std::span<const float> logits, float scale, std::span<float> exps) noexcept {
-  const kernels::Kernels& kernels = best_kernels();
+  const kernels::Fp32Kernels& kernels = best_kernels();
   const float max = kernels.maximum(logits.data(), logits.size());
   const kernels::SumExpCall call{.x = logits.data(),
                                  .count = logits.size(),

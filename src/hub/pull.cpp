@@ -27,6 +27,10 @@ constexpr std::string_view kVocabularies[] = {"vocab.txt",      "vocab.json", "m
 constexpr std::string_view kWeights[] = {"model.safetensors", "model.safetensors.index.json",
                                          "pytorch_model.bin", "pytorch_model.bin.index.json"};
 constexpr std::string_view kIndexSuffix = ".index.json";
+// Of sentence models, whose modules have folders of their own ("1_Pooling") beside modules.json.
+constexpr std::string_view kModules = "modules.json";
+constexpr std::string_view kSentenceSettings = "config_sentence_transformers.json";
+constexpr std::string_view kModuleFiles[] = {"config.json", "model.safetensors", "pytorch_model.bin"};
 
 struct Listing {
   std::string commit;
@@ -128,6 +132,22 @@ PulledModel cached(const std::filesystem::path& folder) {
   return {.folder = folder, .commit = folder.filename().string()};
 }
 
+// "sentence_bert_config.json", and the same of other families.
+bool is_sentence_config(std::string_view name) noexcept {
+  return name.starts_with("sentence_") && name.ends_with("_config.json") &&
+         name.find('/') == std::string_view::npos;
+}
+
+// "2_Dense/config.json"; of the weights there one kind.
+bool is_module_file(std::string_view name, const auto& has) {
+  const std::size_t slash = name.find('/'), digits = name.find_first_not_of("0123456789");
+  if (slash == std::string_view::npos || digits == 0 || digits > slash || name[digits] != '_') return false;
+  const std::string_view file = name.substr(slash + 1);
+  if (std::ranges::find(kModuleFiles, file) == std::end(kModuleFiles)) return false;
+  return file != kModuleFiles[2] ||
+         !has(std::string(name.substr(0, slash + 1)) + std::string(kModuleFiles[1]));
+}
+
 }  // namespace
 
 Selection select_files(std::span<const std::string> names) {
@@ -139,6 +159,13 @@ Selection select_files(std::span<const std::string> names) {
   for (const std::string_view name : kAlways) add(name);
   if (!has("tokenizer.json")) {
     for (const std::string_view name : kVocabularies) add(name);
+  }
+  if (has(kModules)) {
+    add(kModules);
+    add(kSentenceSettings);
+    for (const std::string& name : names) {
+      if (is_sentence_config(name) || is_module_file(name, has)) selection.files.push_back(name);
+    }
   }
   for (const std::string_view name : kWeights) {
     if (!has(name)) continue;

@@ -30,13 +30,13 @@ struct PulledModel {
   std::string commit;
 };
 
-// Fetches what a reader needs: config.json, the tokenizer's files and one kind of weights, safetensors if
-// there are any. Files that are in the cache already are not fetched again; what an earlier call left
-// unfinished is continued; each file's size and checksum are verified. With options.offline, or if the hub
-// cannot be reached and the model is in the cache, nothing is fetched. Throws kInvalidArgument (no id),
-// kNotFound (no such model, revision or file; not in the cache and offline), kUnsupported (gated: ask for
-// access; no weights that we read), kIo (the connection, the disk), kFormat (the server's answers make no
-// sense, or try to write outside the cache), kCancelled.
+// Fetches what a model needs: config.json, the tokenizer's files and one kind of weights, safetensors if
+// there are any; of sentence models also their modules. Files that are in the cache already are not fetched
+// again; what an earlier call left unfinished is continued; each file's size and checksum are verified. With
+// options.offline, or if the hub cannot be reached and the model is in the cache, nothing is fetched. Throws
+// kInvalidArgument (no id), kNotFound (no such model, revision or file; not in the cache and offline),
+// kUnsupported (gated: ask for access; no weights that we read), kIo (the connection, the disk), kFormat (the
+// server's answers make no sense, or try to write outside the cache), kCancelled.
 PulledModel pull(const PullRequest& request, const HubOptions& options);
 
 // Of the files of a repository, those to fetch before an index of shards is read. `weights`: the file of

@@ -6,6 +6,7 @@
 
 #include "jinja/functions.h"
 #include "jinja/text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::jinja {
 
@@ -55,11 +56,11 @@ Value filter_trim(const Call& call) {
 }
 Value filter_upper(const Call& call) {
   call.bind_none();
-  return string(call, with_case(subject(call), Case::kUpper));
+  return string(call, to_upper(subject(call)));
 }
 Value filter_lower(const Call& call) {
   call.bind_none();
-  return string(call, with_case(subject(call), Case::kLower));
+  return string(call, unicode::to_lower(subject(call)));
 }
 Value filter_capitalize(const Call& call) {
   call.bind_none();
@@ -172,7 +173,7 @@ Value filter_tojson(const Call& call) {
 // A whole string, with white space around it, as a number; false if it is none.
 template <class Number>
 bool parse_number(std::string_view text, Number& out) {
-  text = strip_left(strip_right(text));
+  text = unicode::strip(text);
   if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
@@ -305,7 +306,7 @@ Value filter_items(const Call& call) {
 // What strings are sorted by if case does not count.
 Value sort_key(const Call& call, Value value, bool case_sensitive) {
   if (case_sensitive || !value.if_string()) return value;
-  return string(call, with_case(*value.if_string(), Case::kLower));
+  return string(call, unicode::to_lower(*value.if_string()));
 }
 
 // Sorts by keys; equal ones keep their order.

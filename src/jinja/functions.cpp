@@ -4,6 +4,7 @@
 #include <map>
 
 #include "jinja/text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::jinja {
 
@@ -67,11 +68,11 @@ bool test_is_iterable(const Call& call) {
 }
 bool test_is_upper(const Call& call) {
   const std::string text = subject(call);
-  return with_case(text, Case::kUpper) == text && with_case(text, Case::kLower) != text;
+  return to_upper(text) == text && unicode::to_lower(text) != text;
 }
 bool test_is_lower(const Call& call) {
   const std::string text = subject(call);
-  return with_case(text, Case::kLower) == text && with_case(text, Case::kUpper) != text;
+  return unicode::to_lower(text) == text && to_upper(text) != text;
 }
 
 const std::map<std::string_view, Test>& tests() {

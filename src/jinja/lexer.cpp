@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 #include "jinja/text.h"
 #include "kvasir/error.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::jinja {
 
@@ -62,7 +63,7 @@ class Lexer {
   }
   std::size_t after_spaces(std::size_t at) const {
     const std::string_view text = std::string_view(source_).substr(at);
-    return at + (text.size() - strip_left(text).size());
+    return at + (text.size() - unicode::strip_left(text).size());
   }
   void push(Token::Type type, std::string text) { tokens_.push_back({type, line_, std::move(text)}); }
 
@@ -81,12 +82,12 @@ class Lexer {
   // comment without sign takes what is on its own line.
   std::string_view before_tag(std::size_t tag, char sign, bool variable) const {
     const std::string_view text = std::string_view(source_).substr(at_, tag - at_);
-    if (sign == '-') return strip_right(text);
+    if (sign == '-') return unicode::strip_right(text);
     if (sign == '+' || variable) return text;
     const std::size_t line_break = text.rfind('\n');
     const std::size_t begin = line_break == std::string_view::npos ? 0 : line_break + 1;
     if (begin == 0 && !line_starting_) return text;
-    return strip_left(text.substr(begin)).empty() ? text.substr(0, begin) : text;
+    return unicode::strip_left(text.substr(begin)).empty() ? text.substr(0, begin) : text;
   }
   void push_text(std::string_view text) {
     if (!text.empty()) push(Token::Type::kText, std::string(text));

@@ -5,6 +5,7 @@
 
 #include "jinja/functions.h"
 #include "jinja/text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::jinja {
 
@@ -46,8 +47,8 @@ Value strip(const Call& call, bool left, bool right) {
   if (chars != nullptr && !chars->is_none()) {
     text = strip_set(call, text, call.string(chars, "chars"), left, right);
   } else {
-    if (left) text = strip_left(text);
-    if (right) text = strip_right(text);
+    if (left) text = unicode::strip_left(text);
+    if (right) text = unicode::strip_right(text);
   }
   return string(call, std::string(text));
 }
@@ -55,22 +56,22 @@ Value strip(const Call& call, bool left, bool right) {
 // split() and rsplit() without separator: at runs of white space.
 std::vector<Value> split_at_spaces(const Call& call, std::string_view text, std::int64_t limit) {
   std::vector<Value> out;
-  text = strip_left(text);
+  text = unicode::strip_left(text);
   while (!text.empty()) {
     if (limit-- == 0) {
-      out.push_back(string(call, std::string(strip_right(text))));
+      out.push_back(string(call, std::string(unicode::strip_right(text))));
       break;
     }
     std::size_t end = 0;
     while (end < text.size()) {
       if ((static_cast<unsigned char>(text[end]) & 0xC0) != 0x80 &&
-          strip_left(text.substr(end)).size() != text.size() - end) {
+          unicode::strip_left(text.substr(end)).size() != text.size() - end) {
         break;
       }
       ++end;
     }
     out.push_back(string(call, std::string(text.substr(0, end))));
-    text = strip_left(text.substr(end));
+    text = unicode::strip_left(text.substr(end));
   }
   return out;
 }

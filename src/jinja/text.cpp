@@ -9,7 +9,7 @@
 #include <cstdio>
 
 #include "base/utf8.h"
-#include "unicode/tables.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::jinja {
 
@@ -19,14 +19,6 @@ bool is_cased(char32_t c) noexcept {
   const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
   return category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL ||
          category == UTF8PROC_CATEGORY_LT;
-}
-
-// Marks and the like, which do not part a word for the rule on sigma.
-bool is_case_ignorable(char32_t c) noexcept {
-  const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
-  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_ME ||
-         category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_LM ||
-         category == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xB7 || c == 0x2019;
 }
 
 // What case folding makes of ligatures, ß and others that have no capital of their own: several letters.
@@ -49,38 +41,6 @@ void append_upper(char32_t c, std::string& out) {
   const std::u32string letters = folded_letters(c);
   if (letters.empty()) base::append_utf8(out, upper_of(c));
   for (const char32_t letter : letters) base::append_utf8(out, upper_of(letter));
-}
-
-// A capital sigma is small at the end of a word (The Unicode Standard, table 3-17).
-bool is_final_sigma(std::string_view text, std::size_t at) noexcept {
-  bool before = false, after = false;
-  for (std::size_t i = at; i > 0;) {
-    do --i;
-    while ((static_cast<unsigned char>(text[i]) & 0xC0) == 0x80);
-    const char32_t c = base::decode_utf8(text, i).value;
-    if (is_case_ignorable(c)) continue;
-    before = is_cased(c);
-    break;
-  }
-  for (std::size_t i = at + 2; i < text.size();) {
-    const auto [c, length] = base::decode_utf8(text, i);
-    i += length;
-    if (is_case_ignorable(c)) continue;
-    after = is_cased(c);
-    break;
-  }
-  return before && !after;
-}
-
-void append_lower(std::string_view text, std::size_t at, char32_t c, std::string& out) {
-  constexpr char32_t kDottedCapitalI = 0x130, kCapitalSigma = 0x3A3;
-  if (c == kDottedCapitalI) {
-    out += "i\u0307";
-  } else if (c == kCapitalSigma && is_final_sigma(text, at)) {
-    out += "\u03C2";
-  } else {
-    base::append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
-  }
 }
 
 // The first of several letters becomes a capital.
@@ -113,10 +73,6 @@ bool is_printable(char32_t c) noexcept {
 
 }  // namespace
 
-bool is_python_space(char32_t c) noexcept {
-  return (c >= 0x1C && c <= 0x1F) || unicode::is_white_space(c);
-}
-
 std::size_t code_points(std::string_view text) noexcept {
   std::size_t count = 0;
   for (const char c : text) count += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
@@ -132,35 +88,12 @@ std::vector<std::size_t> boundaries(std::string_view text) {
   return out;
 }
 
-std::string_view strip_left(std::string_view text) noexcept {
-  while (!text.empty()) {
-    const auto [c, length] = base::decode_utf8(text, 0);
-    if (!is_python_space(c)) break;
-    text.remove_prefix(length);
-  }
-  return text;
-}
-
-std::string_view strip_right(std::string_view text) noexcept {
-  while (!text.empty()) {
-    std::size_t at = text.size() - 1;
-    while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
-    if (!is_python_space(base::decode_utf8(text, at).value)) break;
-    text = text.substr(0, at);
-  }
-  return text;
-}
-
-std::string with_case(std::string_view text, Case to) {
+std::string to_upper(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {
     const auto [c, length] = base::decode_utf8(text, at);
-    if (to == Case::kUpper) {
-      append_upper(c, out);
-    } else {
-      append_lower(text, at, c, out);
-    }
+    append_upper(c, out);
     at += length;
   }
   return out;
@@ -173,7 +106,7 @@ std::string capitalized(std::string_view text) {
     if (at == 0) {
       append_title(c, out);
     } else {
-      append_lower(text, at, c, out);
+      unicode::append_lower(text, at, out);
     }
     at += length;
   }
@@ -189,9 +122,9 @@ std::string titled(std::string_view text) {
     if (begins) {
       append_upper(c, out);
     } else {
-      append_lower(text, at, c, out);
+      unicode::append_lower(text, at, out);
     }
-    begins = is_python_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
+    begins = unicode::is_space(c) || c == '-' || c == '(' || c == '{' || c == '[' || c == '<';
     at += length;
   }
   return out;

@@ -4,7 +4,9 @@
 
 #include "kvasir/error.h"
 #include "models/inventory.h"
+#include "models/model_kind.h"
 #include "models/registry.h"
+#include "models/sentence_modules.h"
 #include "models/weight_checker.h"
 #include "models/weight_loader.h"
 
@@ -24,15 +26,18 @@ struct OpenedEncoder {
         family(encoder_family(config)) {}
 };
 
-// The head may be null.
+// Of a folder that lacks the head of this task: what else it is, if it says so, else what the head says.
+std::string advice_on(const std::filesystem::path& folder, const Head& head, Task task) {
+  const ModelDescription description = describe_model(folder);
+  const bool classifies =
+      description.kind == ModelKind::kCrossEncoder || description.kind == ModelKind::kClassifier;
+  const bool says_so = task == Task::kQuestionAnswering ? description.kind == ModelKind::kReader : classifies;
+  const bool is_bare = description.kind == ModelKind::kEncoder;
+  return says_so || is_bare ? head.missing_advice() : advice(description);
+}
+
+// Weights that were checked. The head may be null.
 void load_weights(Encoder& encoder, Head* head, WeightSource& source, const LoadOptions& options) {
-  WeightChecker checker(source);
-  checker.check(encoder);
-  checker.finish();
-  if (head != nullptr) {
-    checker.check(*head);
-    checker.finish(head->missing_advice());
-  }
   WeightLoader loader(source, {.kernels = options.kernels, .precision = options.precision});
   encoder.visit(loader);
   if (head != nullptr) head->visit(loader);
@@ -57,14 +62,44 @@ EncoderModel load_encoder_model(const std::filesystem::path& folder, Task task, 
   const auto make_head =
       task == Task::kQuestionAnswering ? opened.family.span_head : opened.family.classifier;
   std::unique_ptr<Head> head = make_head(opened.config, encoder->facts());
+  WeightChecker checker(source);
+  checker.check(*encoder);
+  checker.finish();
+  checker.check(*head);
+  if (!checker.complete()) checker.finish(advice_on(folder, *head, task));
   load_weights(*encoder, head.get(), source, options);
   return {.encoder = std::move(encoder), .head = std::move(head)};
+}
+
+EncoderModel load_encoder_model(const std::filesystem::path& folder, const LoadOptions& options) {
+  switch (describe_model(folder).kind) {
+    case ModelKind::kSentenceModel:
+      return load_sentence_model(read_sentence_modules(folder), options);
+    case ModelKind::kCrossEncoder:
+    case ModelKind::kClassifier:
+      return load_encoder_model(folder, Task::kSequenceClassification, options);
+    case ModelKind::kReader:
+    case ModelKind::kEncoder:
+    case ModelKind::kLanguageModel:
+    case ModelKind::kUnknown:
+      break;
+  }
+  return load_encoder_model(folder, Task::kQuestionAnswering, options);
+}
+
+EncoderModel load_sentence_model(const SentenceModules& modules, const LoadOptions& options) {
+  EncoderModel model{.encoder = load_encoder(modules.transformer, options), .head = nullptr};
+  model.head = load_sentence_head(modules.head, model.facts(), options);
+  return model;
 }
 
 std::unique_ptr<const Encoder> load_encoder(const std::filesystem::path& folder, const LoadOptions& options) {
   const OpenedEncoder opened(folder);
   WeightSource source(folder, opened.family.prefix);
   std::unique_ptr<Encoder> encoder = opened.family.encoder(opened.config);
+  WeightChecker checker(source);
+  checker.check(*encoder);
+  checker.finish();
   load_weights(*encoder, nullptr, source, options);
   return encoder;
 }

@@ -51,6 +51,11 @@ const auto& find(const Rows& rows, const ConfigReader& config, const char* what)
 }  // namespace
 
 const EncoderFamily& encoder_family(const ConfigReader& config) {
+  const std::string type = config.json().string("model_type");
+  if (is_decoder_type(type)) {
+    throw Error(ErrorCode::kUnsupported, config.json().origin() + ": model_type " + type +
+                                             " is a language model; kvasir generate takes it");
+  }
   return find(kEncoders, config, " is no encoder that is known here; known: ");
 }
 

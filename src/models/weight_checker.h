@@ -19,6 +19,7 @@ class WeightChecker {
     TensorVisitor visitor([&](const std::string& name, Dims dims) { check_tensor(name, dims); });
     model.visit(visitor);
   }
+  bool complete() const noexcept { return missing_.empty(); }
   // Throws kFormat if tensors were missing of what was checked so far, naming the first. `advice`: what that
   // means, if it is not the usual.
   void finish(const std::string& advice = {}) const;

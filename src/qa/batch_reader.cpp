@@ -7,9 +7,9 @@
 #include <optional>
 
 #include "kvasir/error.h"
-#include "qa/unicode_text.h"
 #include "qa/window_memory.h"
 #include "qa/windows.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::qa {
 
@@ -112,7 +112,7 @@ class BatchReader {
       throw Error(ErrorCode::kInvalidArgument,
                   "question: is not UTF-8 (byte " + std::to_string(invalid) + "); convert it first");
     }
-    if (options_.decode == Decode::kSquad) run.question = strip_left(run.question);
+    if (options_.decode == Decode::kSquad) run.question = unicode::strip_left(run.question);
     run.tokens = reader_.tokenizer.tokenize(run.question);
     if (options_.decode == Decode::kKvasir && run.tokens.size() == 0)
       throw Error(ErrorCode::kInvalidArgument,

@@ -25,7 +25,7 @@
 
 #include "base/utf8.h"
 #include "qa/decoders.h"
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::qa {
 
@@ -126,7 +126,7 @@ class PipelineDecoder final : public SpanDecoder {
   void take(std::size_t context_index, Bytes bytes, double score) {
     const std::size_t length = bytes.end > bytes.begin ? bytes.end - bytes.begin : 0;
     const std::string_view text = contexts_[context_index].text.substr(bytes.begin, length);
-    const auto [known, is_new] = by_text_.emplace(to_lower(text), answers_.size());
+    const auto [known, is_new] = by_text_.emplace(unicode::to_lower(text), answers_.size());
     if (is_new) {
       answers_.push_back({score, context_index, bytes.begin, bytes.end});
     } else {

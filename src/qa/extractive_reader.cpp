@@ -21,14 +21,7 @@ std::uint64_t next_reader_id() noexcept {
 }  // namespace
 
 Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& options) {
-  if (options.threads < 0) {
-    throw Error(ErrorCode::kInvalidArgument,
-                "threads: should be >= 0 (got " + std::to_string(options.threads) + "); 0 means all cores");
-  }
-  runtime::EngineOptions engine_options;
-  engine_options.threads = options.threads;
-  if (!options.isa.empty()) engine_options.isa = base::parse_isa(options.isa);
-  engine_options.precision = models::parse_precision(options.precision);
+  const runtime::EngineOptions engine_options = runtime::engine_options(options);
 
   // The small files first: what is wrong with them should not wait for the weights.
   qa::Calibration calibration = qa::load_calibration(folder);

@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "kvasir/error.h"
 #include "qa/squad.h"
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::qa {
 
@@ -38,7 +38,7 @@ std::string without_articles(std::string_view text) {
   };
   for (std::size_t at = 0; at < text.size();) {
     const base::CodePoint c = base::decode_utf8(text, at);
-    if (!is_word_char(c.value)) {
+    if (!unicode::is_word_char(c.value)) {
       close_run(at);
       out += text.substr(at, c.length);
       run = at + c.length;
@@ -54,7 +54,7 @@ std::vector<std::string_view> split(std::string_view text) {
   std::size_t begin = 0;
   for (std::size_t at = 0; at < text.size();) {
     const base::CodePoint c = base::decode_utf8(text, at);
-    if (is_space(c.value)) {
+    if (unicode::is_space(c.value)) {
       if (at > begin) words.push_back(text.substr(begin, at - begin));
       begin = at + c.length;
     }
@@ -225,7 +225,7 @@ void apply_threshold(std::vector<Scored>& scored, const ScoreV2Options& options)
 }  // namespace
 
 std::string normalize_answer(std::string_view text) {
-  std::string lower = to_lower(text);
+  std::string lower = unicode::to_lower(text);
   lower.erase(std::remove_if(lower.begin(), lower.end(), ascii_punctuation), lower.end());
   const std::string bare = without_articles(lower);
   std::string out;

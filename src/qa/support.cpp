@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::qa {
 
@@ -32,7 +32,7 @@ bool is_number(std::string_view word) {
 }
 
 std::set<std::string> words_of(std::string_view text) {
-  const std::string lower = to_lower(text);
+  const std::string lower = unicode::to_lower(text);
   std::set<std::string> words;
   for (std::size_t begin = 0; begin < lower.size();) {
     if (!is_word_byte(static_cast<unsigned char>(lower[begin]))) {

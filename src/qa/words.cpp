@@ -4,7 +4,7 @@
 #include <array>
 
 #include "base/utf8.h"
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 namespace kvasir::qa {
 
@@ -53,22 +53,22 @@ Kind kind_of_ascii(char32_t c) noexcept {
   if (c >= '0' && c <= '9') return Kind::kDigit;
   if (c == '\'') return Kind::kApostrophe;
   if (c == '.' || c == ',') return Kind::kPoint;
-  return is_space(c) ? Kind::kSpace : Kind::kOther;
+  return unicode::is_space(c) ? Kind::kSpace : Kind::kOther;
 }
 
 Kind kind_of(char32_t c) noexcept {
   if (c < 0x80) return kind_of_ascii(c);
   if (c == 0x2019 || c == 0xFF07) return Kind::kApostrophe;
-  if (is_space(c)) return Kind::kSpace;
+  if (unicode::is_space(c)) return Kind::kSpace;
   // Invisible characters inside words: soft hyphen, zero-width (non-)joiner, word joiner; skin tones of
   // emoji.
   if (c == 0xAD || c == 0x200C || c == kZeroWidthJoiner || c == 0x2060 || (c >= 0x1F3FB && c <= 0x1F3FF))
     return Kind::kJoiner;
-  const CharClass general = char_class(c);
-  if (general == CharClass::kOther) return Kind::kOther;
-  if (general == CharClass::kMark) return Kind::kMark;
+  const unicode::CharClass general = unicode::char_class(c);
+  if (general == unicode::CharClass::kOther) return Kind::kOther;
+  if (general == unicode::CharClass::kMark) return Kind::kMark;
   // Digits are digits in Thai too; Han numerals are words.
-  if (general == CharClass::kNumber && (c < 0x2E80 || c > 0xA4CF)) return Kind::kDigit;
+  if (general == unicode::CharClass::kNumber && (c < 0x2E80 || c > 0xA4CF)) return Kind::kDigit;
   if (c < kUnspacedBlocks.front().first) return Kind::kLetter;
   const bool unspaced = std::any_of(kUnspacedBlocks.begin(), kUnspacedBlocks.end(),
                                     [c](const CodeRange& r) { return c >= r.first && c <= r.last; });

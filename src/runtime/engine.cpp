@@ -92,6 +92,12 @@ void spread_over_nodes(const models::Inventory& inventory) {
 
 }  // namespace
 
+void check_threads(int threads) {
+  if (threads >= 0) return;
+  throw Error(ErrorCode::kInvalidArgument,
+              "threads: should be >= 0 (got " + std::to_string(threads) + "); 0 means all cores");
+}
+
 struct Engine::Impl : EngineState {
   models::Precision precision = models::Precision::kFp32;
 };
@@ -105,6 +111,14 @@ Engine Engine::load(const std::filesystem::path& folder, models::Task task, cons
   return load(
       [&](const models::LoadOptions& load_options) {
         return models::load_encoder_model(folder, task, load_options);
+      },
+      options);
+}
+
+Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
+  return load(
+      [&](const models::LoadOptions& load_options) {
+        return models::load_encoder_model(folder, load_options);
       },
       options);
 }

@@ -15,6 +15,9 @@
 
 namespace kvasir::runtime {
 
+// Throws kInvalidArgument if it is negative.
+void check_threads(int threads);
+
 struct EngineOptions {
   int threads = 0;  // 0 = base::usable_cores()
   base::Isa isa = base::best_isa();
@@ -23,6 +26,16 @@ struct EngineOptions {
   // activations stay in cache.
   std::size_t batch_tokens = 1024;
 };
+
+// Those of a public struct with threads, isa and precision. Throws kInvalidArgument for values that do not
+// exist.
+template <class Options>
+EngineOptions engine_options(const Options& options) {
+  check_threads(options.threads);
+  return {.threads = options.threads,
+          .isa = options.isa.empty() ? base::best_isa() : base::parse_isa(options.isa),
+          .precision = models::parse_precision(options.precision)};
+}
 
 // One sequence to run. The spans must stay valid until the call returns.
 struct Sequence {
@@ -45,6 +58,8 @@ class Engine {
   // Loads the model of a folder with the head for a task. Throws as models::load_encoder_model.
   static Engine load(const std::filesystem::path& folder, models::Task task,
                      const EngineOptions& options = {});
+  // With the head that it is for; see models/model_kind.h.
+  static Engine load(const std::filesystem::path& folder, const EngineOptions& options = {});
   // What `load_model` loads.
   using LoadModel = std::function<models::EncoderModel(const models::LoadOptions& options)>;
   static Engine load(const LoadModel& load_model, const EngineOptions& options = {});

@@ -208,6 +208,14 @@ Encoding Tokenizer::join(const TokenizedText& first, ContextSlice first_slice, c
   return impl_->parts.post_processor.encode({&first, first_slice}, {&second, second_slice}, true);
 }
 
+Encoding Tokenizer::join(const TokenizedText& text, ContextSlice slice) const {
+  return impl_->parts.post_processor.encode({&text, slice}, true);
+}
+
+std::size_t Tokenizer::single_template_tokens() const noexcept {
+  return impl_->parts.post_processor.single_tokens();
+}
+
 std::size_t Tokenizer::pair_template_tokens() const noexcept {
   return impl_->parts.post_processor.pair_tokens();
 }

@@ -61,7 +61,10 @@ class Tokenizer {
   // The template around two slices of texts tokenised before: how a window is made without tokenising again.
   Encoding join(const TokenizedText& first, ContextSlice first_slice, const TokenizedText& second,
                 ContextSlice second_slice) const;
-  // Special tokens that the pair template adds (3 for BERT).
+  // The same of one text.
+  Encoding join(const TokenizedText& text, ContextSlice slice) const;
+  // Special tokens that the templates add: to one text (2 for BERT), to a pair (3).
+  std::size_t single_template_tokens() const noexcept;
   std::size_t pair_template_tokens() const noexcept;
 
   // Ids to text. Unknown ids are skipped.

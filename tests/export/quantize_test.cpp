@@ -28,9 +28,9 @@ std::vector<Sample> samples_of(const std::string& name) {
 
 std::vector<float> logits(const std::filesystem::path& folder, const std::vector<Sample>& samples,
                           models::Precision precision) {
-  const runtime::Engine engine = runtime::Engine::load(
-      folder, models::Task::kQuestionAnswering,
-      {.threads = 2, .isa = tests::test_isa(), .precision = precision});
+  const runtime::Engine engine =
+      runtime::Engine::load(folder, models::Task::kQuestionAnswering,
+                            {.threads = 2, .isa = tests::test_isa(), .precision = precision});
   std::vector<runtime::Sequence> sequences;
   for (const Sample& s : samples)
     sequences.push_back({.input_ids = s.input_ids, .token_type_ids = s.token_type_ids});

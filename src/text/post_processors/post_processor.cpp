@@ -144,6 +144,7 @@ PostProcessor::PostProcessor(std::vector<TemplatePart> single, std::vector<Templ
     : single_(std::move(single)), pair_(std::move(pair)) {
   check_template(single_, 1, "single");
   check_template(pair_, 2, "pair");
+  for (const TemplatePart& part : single_) single_tokens_ += part.ids.size();
   for (const TemplatePart& part : pair_) pair_tokens_ += part.ids.size();
 }
 

@@ -40,7 +40,8 @@ class PostProcessor {
   Encoding encode(const Input& text, bool add_special_tokens) const;
   Encoding encode(const Input& first, const Input& second, bool add_special_tokens) const;
 
-  // Special tokens that the template for a pair adds.
+  // Special tokens that the templates add: to one text, to a pair.
+  std::size_t single_tokens() const noexcept { return single_tokens_; }
   std::size_t pair_tokens() const noexcept { return pair_tokens_; }
 
   // Of the post-processor, or of one in a Sequence (`nested`), which tokenizer_config.json does not reach.
@@ -50,7 +51,7 @@ class PostProcessor {
 
  private:
   std::vector<TemplatePart> single_, pair_;
-  std::size_t pair_tokens_ = 0;
+  std::size_t single_tokens_ = 0, pair_tokens_ = 0;
   std::optional<Trimming> trimming_;
   bool nested_ = false;
 };

@@ -2,10 +2,12 @@
 #include "examples.h"
 
 #include <kvasir/convert.h>
+#include <kvasir/embedder.h>
 #include <kvasir/error.h>
 #include <kvasir/generative_reader.h>
 #include <kvasir/generator.h>
 #include <kvasir/reader.h>
+#include <kvasir/reranker.h>
 
 #include <iostream>
 #include <vector>
@@ -29,6 +31,20 @@ int write_on() {
     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
   }
   return 0;
+}
+
+void compare_texts() {
+  auto embedder = kvasir::Embedder::load("models/all-MiniLM-L6-v2");
+  auto first = embedder.embed("A man is eating pasta.");
+  auto second = embedder.embed("Someone has a meal.");
+  std::cout << embedder.similarity(first.vector, second.vector) << '\n';
+}
+
+void rank_passages() {
+  auto reranker = kvasir::Reranker::load("models/ms-marco-MiniLM-L6-v2");
+  std::vector<std::string_view> passages = {"Lund is a town.", "It was signed in 1676."};
+  auto ranked = reranker.rank("When was the treaty signed?", passages);
+  std::cout << passages[ranked.at(0).index] << ' ' << ranked.at(0).score << '\n';
 }
 
 void write_from(const kvasir::Reader& reader, const kvasir::Generator& generator,

@@ -11,4 +11,6 @@ void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& docu
 int write_on();
 void write_from(const kvasir::Reader& reader, const kvasir::Generator& generator,
                 const kvasir::Document& document);
+void compare_texts();
+void rank_passages();
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document);

@@ -1,4 +1,4 @@
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 #include <utf8proc.h>
 
@@ -7,7 +7,7 @@
 
 #include "base/utf8.h"
 
-namespace kvasir::qa {
+namespace kvasir::unicode {
 
 namespace {
 
@@ -120,25 +120,27 @@ char ascii_lower(char c) noexcept {
 
 }  // namespace
 
+std::size_t append_lower(std::string_view text, std::size_t at, std::string& out) {
+  if (static_cast<unsigned char>(text[at]) < 0x80) {
+    out.push_back(ascii_lower(text[at]));
+    return 1;
+  }
+  const base::CodePoint c = base::decode_utf8(text, at);
+  if (c.value == 0x130) {  // the only unconditional lower case of two code points
+    out += "i\u0307";
+  } else if (c.value == kSigma) {
+    const bool is_final = final_sigma(text.substr(0, at), text.substr(at + c.length));
+    base::append_utf8(out, is_final ? kFinalSigma : kSmallSigma);
+  } else {
+    base::append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
+  }
+  return c.length;
+}
+
 std::string to_lower(std::string_view text) {
   std::string out;
   out.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    if (static_cast<unsigned char>(text[at]) < 0x80) {
-      out.push_back(ascii_lower(text[at++]));
-      continue;
-    }
-    const base::CodePoint c = base::decode_utf8(text, at);
-    if (c.value == 0x130) {  // the only unconditional lower case of two code points
-      out += "i\u0307";
-    } else if (c.value == kSigma) {
-      const bool is_final = final_sigma(text.substr(0, at), text.substr(at + c.length));
-      base::append_utf8(out, is_final ? kFinalSigma : kSmallSigma);
-    } else {
-      base::append_utf8(out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c.value))));
-    }
-    at += c.length;
-  }
+  for (std::size_t at = 0; at < text.size();) at += append_lower(text, at, out);
   return out;
 }
 
@@ -183,4 +185,18 @@ std::string_view strip_left(std::string_view text) noexcept {
   return text;
 }
 
-}  // namespace kvasir::qa
+std::string_view strip_right(std::string_view text) noexcept {
+  while (!text.empty()) {
+    std::size_t at = text.size() - 1;
+    while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) --at;
+    if (!is_space(base::decode_utf8(text, at).value)) break;
+    text = text.substr(0, at);
+  }
+  return text;
+}
+
+std::string_view strip(std::string_view text) noexcept {
+  return strip_left(strip_right(text));
+}
+
+}  // namespace kvasir::unicode

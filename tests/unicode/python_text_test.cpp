@@ -1,11 +1,11 @@
-#include "qa/unicode_text.h"
+#include "unicode/python_text.h"
 
 #include <gtest/gtest.h>
 
-namespace kvasir::qa {
+namespace kvasir::unicode {
 namespace {
 
-TEST(UnicodeText, LowersLikePython) {
+TEST(PythonText, LowersLikePython) {
   EXPECT_EQ(to_lower("HeLLo 123 [É] ÀÇŁ"), "hello 123 [é] àçł");
   EXPECT_EQ(to_lower("İI"), "i\u0307i");
   EXPECT_EQ(to_lower("ẞß ǅ Ⅷ Ⓐ"), "ßß ǆ ⅷ ⓐ");
@@ -13,7 +13,7 @@ TEST(UnicodeText, LowersLikePython) {
   EXPECT_EQ(to_lower(""), "");
 }
 
-TEST(UnicodeText, LowersSigmaByItsNeighbours) {
+TEST(PythonText, LowersSigmaByItsNeighbours) {
   EXPECT_EQ(to_lower("Σ"), "σ");        // alone
   EXPECT_EQ(to_lower("ΑΣ"), "ας");      // final
   EXPECT_EQ(to_lower("ΑΣΑ"), "ασα");    // a letter follows
@@ -27,14 +27,14 @@ TEST(UnicodeText, LowersSigmaByItsNeighbours) {
   EXPECT_EQ(to_lower("中Σ"), "中σ");  // nor is a Han letter
 }
 
-TEST(UnicodeText, WordCharacters) {
+TEST(PythonText, WordCharacters) {
   for (const char32_t c : {U'a', U'Z', U'0', U'_', U'é', U'中', U'٣', U'½', U'ⅷ', U'ª', U'ก'})
     EXPECT_TRUE(is_word_char(c)) << std::hex << static_cast<unsigned>(c);
   for (const char32_t c : {U' ', U'-', U'\'', U'\u0301', U'\u0E31', U'—', U'€', U'\u200D', U'。'})
     EXPECT_FALSE(is_word_char(c)) << std::hex << static_cast<unsigned>(c);
 }
 
-TEST(UnicodeText, Spaces) {
+TEST(PythonText, Spaces) {
   for (const char32_t c :
        {U'\t', U'\n', U'\x0B', U'\f', U'\r', U'\x1C', U'\x1F', U' ', U'\u0085', U'\u00A0', U'\u1680',
         U'\u2000', U'\u200A', U'\u2028', U'\u2029', U'\u202F', U'\u205F', U'\u3000'})
@@ -43,7 +43,11 @@ TEST(UnicodeText, Spaces) {
     EXPECT_FALSE(is_space(c)) << std::hex << static_cast<unsigned>(c);
   EXPECT_EQ(strip_left(" \n\u3000x "), "x ");
   EXPECT_EQ(strip_left(" "), "");
+  EXPECT_EQ(strip_right("x \u0085\x1F\u3000"), "x");
+  EXPECT_EQ(strip_right("\u3000"), "");
+  EXPECT_EQ(strip(" \u2003x\u200B\n"), "x\u200B");  // U+200B is no white space to Python
+  EXPECT_EQ(strip(""), "");
 }
 
 }  // namespace
-}  // namespace kvasir::qa
+}  // namespace kvasir::unicode

@@ -1,0 +1,37 @@
+// What a folder's model is for, told from its small files, without its weights.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+namespace kvasir::models {
+
+enum class ModelKind {
+  kReader,         // …ForQuestionAnswering
+  kSentenceModel,  // modules.json of sentence-transformers
+  kCrossEncoder,   // …ForSequenceClassification with one label
+  kClassifier,     // the same with several
+  kEncoder,        // a pre-trained encoder without one of these heads
+  kLanguageModel,
+  kUnknown,
+};
+
+struct ModelDescription {
+  ModelKind kind = ModelKind::kUnknown;
+  std::string family = {};        // model_type of config.json
+  std::string architecture = {};  // the first of its architectures; may be empty
+  std::string unsupported = {};   // why this library cannot run it; empty: it can
+};
+
+// Throws as base::parse_json_file, for a path that holds no model.
+ModelDescription describe_model(const std::filesystem::path& path);
+
+// "a sentence model".
+const char* kind_name(ModelKind kind) noexcept;
+// Commands that take it: "kvasir embed". Empty: none.
+const char* commands_of(ModelKind kind) noexcept;
+// For an error that says why a model does not do: "it is a sentence model (BertModel); kvasir embed takes
+// it".
+std::string advice(const ModelDescription& description);
+
+}  // namespace kvasir::models
