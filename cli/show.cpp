@@ -14,7 +14,7 @@
 #include "json_output.h"
 #include "model_location.h"
 #include "models/causal_lm.h"
-#include "models/gguf_config.h"
+#include "models/gguf/config.h"
 
 namespace kvasir::cli {
 

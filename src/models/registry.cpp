@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kvasir/error.h"
-#include "models/gguf_config.h"
+#include "models/gguf/config.h"
 
 namespace kvasir::models {
 
