@@ -31,8 +31,9 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   engine_options.precision = models::parse_precision(options.precision);
 
   // The small files first: what is wrong with them should not wait for the weights.
-  qa::Calibration calibration = qa::load_calibration(folder);
-  text::Tokenizer tokenizer = text::Tokenizer::load(folder);
+  const formats::ModelFolder files(folder);
+  qa::Calibration calibration = qa::load_calibration(files);
+  text::Tokenizer tokenizer = text::Tokenizer::load(files);
   runtime::Engine engine = runtime::Engine::load(folder, engine_options);
   return Reader(std::make_shared<const Impl>(
       Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration,

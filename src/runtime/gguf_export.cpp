@@ -16,6 +16,7 @@
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf_writer.h"
+#include "formats/model_folder.h"
 #include "kvasir/error.h"
 #include "models/gguf/config.h"
 #include "models/gguf/names.h"
@@ -81,8 +82,7 @@ class GgufExport {
   GgufExport(const std::filesystem::path& folder, const GgufExportOptions& options)
       : folder_(folder),
         options_(options),
-        document_(base::parse_json_file(folder / "config.json")),
-        config_(document_, (folder / "config.json").string()),
+        config_(folder_.config()),
         layout_(models::gguf_layout(config_)),
         checkpoint_(folder),
         pool_(options.threads == 0 ? base::usable_cores() : options.threads) {
@@ -282,9 +282,8 @@ class GgufExport {
     }
   }
 
-  const std::filesystem::path& folder_;
+  formats::ModelFolder folder_;
   const GgufExportOptions& options_;
-  base::json::value document_;
   base::JsonObject config_;
   models::GgufLayout layout_;
   formats::Checkpoint checkpoint_;

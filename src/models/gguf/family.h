@@ -52,7 +52,8 @@ struct GgufFamily {
   std::string_view architecture;                       // general.architecture
   std::span<const std::string_view> model_types = {};  // of config.json; the first is given to what is read
   std::span<const GgufName> names = {};
-  std::span<const GgufSetting> settings = {};  // "attention.head_count" and "embedding_length" among them
+  // "block_count", "attention.head_count" and "embedding_length" among them.
+  std::span<const GgufSetting> settings = {};
   std::span<const GgufAssumption> assumptions = {};
   GgufHead head = {};
   // What tables do not say of the metadata. The size of the vocabulary, whether the head is tied, and
