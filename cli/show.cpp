@@ -9,11 +9,11 @@
 #include "command.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "formats/model_folder.h"
 #include "hub_options.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "model_location.h"
-#include "models/causal_lm.h"
 #include "models/gguf/config.h"
 
 namespace kvasir::cli {
@@ -53,8 +53,7 @@ void count_tensors(const Tensors& tensors, ModelFacts& facts) {
   for (const auto& [type, elements] : types) facts.types += (facts.types.empty() ? "" : ", ") + type;
 }
 
-ModelFacts read_gguf_facts(const std::filesystem::path& path) {
-  const formats::GgufFile gguf(path);
+ModelFacts read_gguf_facts(const std::filesystem::path& path, const formats::GgufFile& gguf) {
   ModelFacts facts;
   facts.folder = path.has_parent_path() ? path.parent_path() : ".";
   const base::json::value config = models::config_from_gguf(gguf);
@@ -65,20 +64,18 @@ ModelFacts read_gguf_facts(const std::filesystem::path& path) {
   return facts;
 }
 
-ModelFacts read_facts(const std::filesystem::path& folder) {
-  if (const auto gguf = models::gguf_path(folder)) return read_gguf_facts(*gguf);
+ModelFacts read_facts(const formats::ModelFolder& folder) {
+  if (const auto gguf = folder.gguf()) return read_gguf_facts(*folder.gguf_path(), *gguf);
   ModelFacts facts;
-  facts.folder = folder;
-  const std::filesystem::path path = folder / "config.json";
-  const base::json::value document = base::parse_json_file(path);
-  const base::JsonObject config(document, path.string());
+  facts.folder = folder.path();
+  const base::JsonObject config = folder.config();
   facts.family = config.string_or("model_type", "");
   facts.architecture = first_string(config, "architectures");
 
-  const formats::Checkpoint checkpoint(folder);
+  const formats::Checkpoint checkpoint(folder.path());
   facts.weights = std::filesystem::path(checkpoint.origin()).filename().string();
   count_tensors(checkpoint.tensors(), facts);
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
     std::error_code error;
     const std::uintmax_t size = std::filesystem::file_size(entry.path(), error);
     if (!error) facts.files[entry.path().filename().string()] = size;

@@ -3,13 +3,13 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "base/thread_pool.h"
+#include "formats/model_folder.h"
 #include "kernels/bf16.h"
 #include "kernels/blocks.h"
 #include "kernels/half.h"
@@ -103,6 +103,6 @@ struct LoadOptions {
 
 // Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
 // kFormat, kUnsupported ("model_type gpt2 has no question-answering head here; known: bert, distilbert, …").
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder, const LoadOptions& options);
+std::unique_ptr<const QaModel> load_qa_model(const formats::ModelFolder& folder, const LoadOptions& options);
 
 }  // namespace kvasir::models

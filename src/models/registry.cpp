@@ -1,9 +1,6 @@
 #include "models/registry.h"
 
 #include <algorithm>
-#include <optional>
-#include <system_error>
-#include <vector>
 
 #include "kvasir/error.h"
 #include "models/gguf/config.h"
@@ -69,84 +66,46 @@ Precision parse_precision(std::string_view name) {
 
 namespace {
 
-// Where a model is, and what it says about itself.
-struct Opened {
-  std::string origin;
-  base::json::value config;
-  std::shared_ptr<const formats::GgufFile> gguf;  // null: a folder
-};
-
-Opened open_model(const std::filesystem::path& path) {
-  if (const std::optional<std::filesystem::path> file = gguf_path(path)) {
-    auto gguf = std::make_shared<const formats::GgufFile>(*file);
-    base::json::value config = config_from_gguf(*gguf);
-    return {.origin = file->string(), .config = std::move(config), .gguf = std::move(gguf)};
-  }
-  const std::filesystem::path config = path / "config.json";
-  return {.origin = config.string(), .config = base::parse_json_file(config), .gguf = nullptr};
-}
-
 // The entry of a table of families that the model's model_type names.
 template <class Families>
-auto load_family(const Families& families, const std::filesystem::path& path, const LoadOptions& options,
+auto load_family(const Families& families, const formats::ModelFolder& folder, const LoadOptions& options,
                  bool keeps_half, const char* what) {
-  const Opened opened = open_model(path);
-  const ConfigReader config(base::JsonObject(opened.config, opened.origin));
+  const std::shared_ptr<const formats::GgufFile> gguf = folder.gguf();
+  const base::json::value metadata = gguf == nullptr ? nullptr : config_from_gguf(*gguf);
+  const ConfigReader config(gguf == nullptr ? folder.config()
+                                            : base::JsonObject(metadata, folder.gguf_path()->string()));
   const std::string type = config.json().string("model_type");
   std::string known;
   for (const auto& family : families) {
     if (type == family.model_type) {
-      return family.load({.folder = path,
+      return family.load({.folder = folder.path(),
                           .config = config,
                           .kernels = options.kernels,
                           .pool = options.pool,
                           .precision = options.precision,
                           .keeps_half = keeps_half,
                           .inventory = options.inventory,
-                          .gguf = opened.gguf});
+                          .gguf = gguf});
     }
     known += (known.empty() ? "" : ", ") + std::string(family.model_type);
   }
-  throw Error(ErrorCode::kUnsupported, opened.origin + ": model_type " + type + what + known);
+  throw Error(ErrorCode::kUnsupported, config.json().origin() + ": model_type " + type + what + known);
 }
 
 }  // namespace
 
-std::optional<std::filesystem::path> gguf_path(const std::filesystem::path& model) {
-  std::error_code ignored;
-  if (model.extension() == ".gguf" && !std::filesystem::is_directory(model, ignored)) return model;
-  if (!std::filesystem::is_directory(model, ignored) ||
-      std::filesystem::exists(model / "config.json", ignored)) {
-    return std::nullopt;
-  }
-  std::vector<std::filesystem::path> found;
-  for (const auto& entry : std::filesystem::directory_iterator(model, ignored)) {
-    if (entry.path().extension() == ".gguf") found.push_back(entry.path());
-  }
-  if (found.empty()) return std::nullopt;
-  std::ranges::sort(found);
-  // The parts of one model name each other.
-  const std::string first = found.front().filename().string();
-  if (found.size() == 1 || first.find("-00001-of-") != std::string::npos) return found.front();
-  throw Error(ErrorCode::kInvalidArgument,
-              model.string() + ": holds several models (" + first + ", …); name one of the files");
-}
-
-std::unique_ptr<const QaModel> load_qa_model(const std::filesystem::path& folder,
-                                             const LoadOptions& options) {
+std::unique_ptr<const QaModel> load_qa_model(const formats::ModelFolder& folder, const LoadOptions& options) {
   return load_family(kFamilies, folder, options, false, " has no question-answering head here; known: ");
 }
 
-std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& folder,
+std::unique_ptr<const CausalLm> load_causal_lm(const formats::ModelFolder& folder,
                                                const LoadOptions& options) {
   return load_family(kDecoders, folder, options, true, " is no language model that is known here; known: ");
 }
 
-bool is_causal_lm(const std::filesystem::path& path) {
-  if (gguf_path(path)) return true;
-  const std::filesystem::path config = path / "config.json";
-  const base::json::value document = base::parse_json_file(config);
-  const std::string type = base::JsonObject(document, config.string()).string_or("model_type", "");
+bool is_causal_lm(const formats::ModelFolder& folder) {
+  if (folder.gguf_path()) return true;
+  const std::string type = folder.config().string_or("model_type", "");
   return std::ranges::any_of(kDecoders, [&](const auto& family) { return type == family.model_type; });
 }
 

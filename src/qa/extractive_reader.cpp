@@ -34,7 +34,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   const formats::ModelFolder files(folder);
   qa::Calibration calibration = qa::load_calibration(files);
   text::Tokenizer tokenizer = text::Tokenizer::load(files);
-  runtime::Engine engine = runtime::Engine::load(folder, engine_options);
+  runtime::Engine engine = runtime::Engine::load(files, engine_options);
   return Reader(std::make_shared<const Impl>(
       Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration,
             std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));

@@ -99,7 +99,7 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
-Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
+Engine Engine::load(const formats::ModelFolder& folder, const EngineOptions& options) {
   const int threads = options.threads == 0 ? base::usable_cores() : options.threads;
   auto impl =
       std::unique_ptr<Impl>(new Impl{{.kernels = kernels::kernels_for(options.isa),

@@ -4,13 +4,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/cpu.h"
+#include "formats/model_folder.h"
 #include "models/qa_model.h"
 
 namespace kvasir::runtime {
@@ -41,7 +41,7 @@ struct Sequence {
 class Engine {
  public:
   // Loads the QA model of a folder. Throws as models::load_qa_model.
-  static Engine load(const std::filesystem::path& folder, const EngineOptions& options = {});
+  static Engine load(const formats::ModelFolder& folder, const EngineOptions& options = {});
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
   ~Engine();

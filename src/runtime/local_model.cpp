@@ -69,10 +69,10 @@ class LocalModel final : public Generator::Impl {
         language_(load_language(folder)),
         conversation_(language_, folder.path(), options.chat_template) {
     models::Inventory inventory;
-    model_ = models::load_causal_lm(folder.path(), {.kernels = kernels_,
-                                                    .pool = pool_,
-                                                    .precision = models::parse_precision(options.precision),
-                                                    .inventory = &inventory});
+    model_ = models::load_causal_lm(folder, {.kernels = kernels_,
+                                             .pool = pool_,
+                                             .precision = models::parse_precision(options.precision),
+                                             .inventory = &inventory});
     work_ = work_of(inventory, model_->vocab_size());
     check_vocabulary(language_.tokenizer, model_->vocab_size(), folder.path().string());
     loop_.emplace(*model_, kernels_, pool_,
