@@ -9,13 +9,13 @@
 #include "command.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf.h"
+#include "formats/model_folder.h"
 #include "hub_options.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "kvasir/error.h"
 #include "model_location.h"
-#include "models/causal_lm.h"
-#include "models/gguf_config.h"
+#include "models/gguf/config.h"
 #include "models/model_kind.h"
 #include "models/sentence_modules.h"
 
@@ -50,8 +50,7 @@ void count_tensors(const Tensors& tensors, ModelFacts& facts) {
   for (const auto& [type, elements] : types) facts.types += (facts.types.empty() ? "" : ", ") + type;
 }
 
-ModelFacts read_gguf_facts(const std::filesystem::path& path) {
-  const formats::GgufFile gguf(path);
+ModelFacts read_gguf_facts(const std::filesystem::path& path, const formats::GgufFile& gguf) {
   ModelFacts facts;
   facts.folder = path.has_parent_path() ? path.parent_path() : ".";
   facts.description.kind = models::ModelKind::kLanguageModel;
@@ -68,18 +67,18 @@ ModelFacts read_gguf_facts(const std::filesystem::path& path) {
   return facts;
 }
 
-ModelFacts read_facts(const std::filesystem::path& folder) {
-  if (const auto gguf = models::gguf_path(folder)) return read_gguf_facts(*gguf);
+ModelFacts read_facts(const formats::ModelFolder& folder) {
+  if (const auto gguf = folder.gguf()) return read_gguf_facts(*folder.gguf_path(), *gguf);
   ModelFacts facts;
-  facts.folder = folder;
+  facts.folder = folder.path();
   facts.description = models::describe_model(folder);
-  const formats::Checkpoint checkpoint(models::encoder_folder(folder));
+  const formats::Checkpoint checkpoint(models::encoder_folder(folder.path()));
   facts.weights = std::filesystem::path(checkpoint.origin()).filename().string();
   count_tensors(checkpoint.tensors(), facts);
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder.path())) {
     std::error_code error;
     const std::uintmax_t size = std::filesystem::file_size(entry.path(), error);
-    if (!error) facts.files[entry.path().lexically_relative(folder).string()] = size;
+    if (!error) facts.files[entry.path().lexically_relative(folder.path()).string()] = size;
   }
   return facts;
 }

@@ -16,12 +16,12 @@
 #include "base/json.h"
 #include "base/utf8.h"
 #include "command.h"
+#include "formats/model_folder.h"
 #include "generation/model_language.h"
 #include "interrupt.h"
 #include "json_output.h"
 #include "kvasir/error.h"
 #include "model_location.h"
-#include "models/causal_lm.h"
 #include "text/tokenizer.h"
 #include "text_source.h"
 #include "wrap.h"
@@ -328,8 +328,8 @@ void show_tokens(const text::Tokenizer& tokenizer, const Item& item, bool specia
   out += std::to_string(encoding.size()) + " tokens\n";
 }
 
-text::Tokenizer load_tokenizer(const std::filesystem::path& model) {
-  if (models::gguf_path(model)) return generation::load_language(model).tokenizer;
+text::Tokenizer load_tokenizer(const formats::ModelFolder& model) {
+  if (model.gguf_path()) return generation::load_language(model).tokenizer;
   return text::Tokenizer::load(model);
 }
 

@@ -151,9 +151,10 @@ Embedder Embedder::load(const std::filesystem::path& folder, const EmbedderOptio
   models::SentenceModules modules = models::has_sentence_modules(folder)
                                         ? models::read_sentence_modules(folder)
                                         : models::mean_of_tokens(folder);
-  text::Tokenizer tokenizer = text::Tokenizer::load(modules.transformer);
+  const formats::ModelFolder encoder(modules.transformer);
+  text::Tokenizer tokenizer = text::Tokenizer::load(encoder);
   runtime::Engine engine = runtime::Engine::load(
-      [&](const models::LoadOptions& load) { return models::load_sentence_model(modules, load); },
+      [&](const models::LoadOptions& load) { return models::load_sentence_model(modules, encoder, load); },
       engine_options);
   const std::size_t longest = engine.facts().max_positions;
   const std::size_t limit = modules.max_seq_length.value_or(tokenizer.model_max_length());

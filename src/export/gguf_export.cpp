@@ -16,9 +16,10 @@
 #include "base/thread_pool.h"
 #include "formats/checkpoint.h"
 #include "formats/gguf_writer.h"
+#include "formats/model_folder.h"
 #include "kvasir/error.h"
-#include "models/gguf_config.h"
-#include "models/gguf_names.h"
+#include "models/gguf/config.h"
+#include "models/gguf/names.h"
 #include "tensor/quantize.h"
 #include "text/chat_template.h"
 #include "text/loading/gguf_vocabulary.h"
@@ -81,12 +82,11 @@ class GgufExport {
   GgufExport(const std::filesystem::path& folder, const GgufExportOptions& options)
       : folder_(folder),
         options_(options),
-        document_(base::parse_json_file(folder / "config.json")),
-        config_(document_, (folder / "config.json").string()),
+        config_(folder_.config()),
         layout_(models::gguf_layout(config_)),
         checkpoint_(folder),
         pool_(options.threads == 0 ? base::usable_cores() : options.threads) {
-    metadata_ = {{"general.architecture", std::string(layout_.architecture)},
+    metadata_ = {{"general.architecture", layout_.architecture()},
                  {"general.type", std::string("model")},
                  {"general.name", std::filesystem::absolute(folder).lexically_normal().filename().string()},
                  {"general.file_type", row_of(options.type).file_type},
@@ -152,7 +152,7 @@ class GgufExport {
   // In the order of llama.cpp's own converter: the table of embeddings, the layers, what comes after them.
   void add_tensors() {
     Tensors by_name;
-    const bool tied = is_tied();
+    const bool tied = models::has_tied_head(config_, layout_);
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight")) continue;
       const std::optional<std::string> gguf = models::gguf_name(layout_, name);
@@ -163,9 +163,8 @@ class GgufExport {
         throw Error(ErrorCode::kFormat, tensor.file + ": tensor " + name + " is there under two names");
       }
     }
-    check_complete(by_name);
-    // llama.cpp's BLOOM has a head of its own: a copy.
-    if (layout_.architecture == "bloom") by_name["output.weight"] = by_name["token_embd.weight"];
+    check_complete(by_name, tied);
+    if (layout_.family->head.copied) by_name["output.weight"] = by_name["token_embd.weight"];
     std::vector<std::string> names;
     for (const auto& [name, tensor] : by_name) names.push_back(name);
     std::ranges::stable_sort(names, {}, [](const std::string& name) {
@@ -184,23 +183,21 @@ class GgufExport {
   }
 
   // Whether all weights are there that the family always has, each layer with what the first has.
-  void check_complete(const Tensors& tensors) const {
+  void check_complete(const Tensors& tensors, bool tied) const {
     const auto require = [&](const std::string& name) {
       if (tensors.contains(name)) return;
       throw Error(ErrorCode::kFormat, checkpoint_.origin() + ": tensor " +
                                           models::huggingface_name(layout_, name).value_or(name) +
                                           " is missing");
     };
-    constexpr std::array<std::string_view, 3> kNotAlways{"position_embd", "blk.N.attn_q_norm",
-                                                         "blk.N.attn_k_norm"};
     for (const models::GgufName& line : layout_.names) {
-      if (std::ranges::find(kNotAlways, line.gguf) != kNotAlways.end()) continue;
-      if (line.gguf == "output" && is_tied()) continue;
+      if (!line.required || (tied && line.gguf == "output")) continue;
       std::string name = std::string(line.gguf) + ".weight";
       if (name.starts_with("blk.N.")) name[4] = '0';
       require(name);
     }
-    const std::int64_t layers = layer_count();
+    const auto layers =
+        static_cast<std::int64_t>(models::config_size(*layout_.family, config_, "block_count"));
     std::set<std::string> of_first;
     for (const auto& [name, tensor] : tensors) {
       if (name.starts_with("blk.0.")) of_first.insert(name.substr(6));
@@ -211,18 +208,6 @@ class GgufExport {
     for (std::int64_t i = 1; i < layers; ++i) {
       for (const std::string& name : of_first) require("blk." + std::to_string(i) + "." + name);
     }
-  }
-
-  std::int64_t layer_count() const {
-    for (const char* key : {"num_hidden_layers", "n_layer", "n_layers"}) {
-      if (config_.has(key)) return config_.integer(key, 1, 1024);
-    }
-    return config_.integer("num_hidden_layers", 1, 1024);
-  }
-
-  bool is_tied() const {
-    return layout_.architecture == "bloom" || layout_.architecture == "mpt" ||
-           config_.boolean_or("tie_word_embeddings", layout_.architecture == "falcon");
   }
 
   void add_tensor(const std::string& name, const formats::CheckpointTensor& tensor, bool table_is_head) {
@@ -251,10 +236,9 @@ class GgufExport {
     tensors_.push_back({name, dtype, view.shape});
   }
 
-  // Errors of the head are errors of the logits, so it has more bits.
   DType head_type() const {
-    if (options_.type != DType::kQ4_0 && options_.type != DType::kQ4_K) return options_.type;
-    return layout_.architecture == "falcon" ? DType::kQ8_0 : DType::kQ6_K;
+    const bool is_4_bits = options_.type == DType::kQ4_0 || options_.type == DType::kQ4_K;
+    return is_4_bits ? layout_.family->head.with_4_bits : options_.type;
   }
 
   void fill(const Source& source, const formats::GgufTensor& target, std::span<std::byte> bytes) {
@@ -298,9 +282,8 @@ class GgufExport {
     }
   }
 
-  const std::filesystem::path& folder_;
+  formats::ModelFolder folder_;
   const GgufExportOptions& options_;
-  base::json::value document_;
   base::JsonObject config_;
   models::GgufLayout layout_;
   formats::Checkpoint checkpoint_;

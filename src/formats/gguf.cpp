@@ -415,15 +415,16 @@ GgufFile::Part::Part(const std::filesystem::path& path)
 GgufFile::GgufFile(const std::filesystem::path& path) {
   auto part = std::make_unique<Part>(path);
   if (part_count(part->content.metadata) > 1) {
-    open_parts(path, part->content.metadata);
+    open_parts(path, std::move(part));
     return;
   }
   parts_.push_back(std::move(part));
   add_tensors(*parts_.back());
 }
 
-void GgufFile::open_parts(const std::filesystem::path& path, const GgufMetadata& given) {
-  const std::int64_t count = part_count(given), number = given.integer("split.no", 0, count - 1);
+void GgufFile::open_parts(const std::filesystem::path& path, std::unique_ptr<Part> given) {
+  const std::int64_t count = part_count(given->content.metadata),
+                     number = given->content.metadata.integer("split.no", 0, count - 1);
   const SplitName split = parse_split_name(path, number, count);
   for (std::int64_t i = 0; i < count; ++i) {
     const std::filesystem::path name = split_name(split, i);
@@ -431,7 +432,7 @@ void GgufFile::open_parts(const std::filesystem::path& path, const GgufMetadata&
       throw Error(ErrorCode::kNotFound, name.string() + ": is missing, one of the " + std::to_string(count) +
                                             " parts of the model; download it again");
     }
-    auto part = std::make_unique<Part>(name);
+    auto part = i == number ? std::move(given) : std::make_unique<Part>(name);
     const GgufMetadata& metadata = part->content.metadata;
     if (part_count(metadata) != count) {
       metadata.fail("split.count", "is not " + std::to_string(count) + ", as in " + path.filename().string());

@@ -134,7 +134,7 @@ class GgufFile {
     base::MappedFile file;
     GgufContent content;
   };
-  void open_parts(const std::filesystem::path& path, const GgufMetadata& given);
+  void open_parts(const std::filesystem::path& path, std::unique_ptr<Part> given);
   void add_tensors(Part& part);
 
   std::vector<std::unique_ptr<Part>> parts_;

@@ -64,18 +64,18 @@ Work work_of(const models::Inventory& inventory, std::size_t vocab_size) {
 
 class LocalModel final : public Generator::Impl {
  public:
-  LocalModel(const std::filesystem::path& path, const GeneratorOptions& options, base::Isa isa)
+  LocalModel(const formats::ModelFolder& folder, const GeneratorOptions& options, base::Isa isa)
       : kernels_(kernels::kernels_for(isa)),
         pool_(options.threads == 0 ? base::usable_cores() : options.threads),
-        language_(load_language(path)),
-        conversation_(language_, path, options.chat_template) {
+        language_(load_language(folder)),
+        conversation_(language_, folder.path(), options.chat_template) {
     models::Inventory inventory;
-    model_ = models::load_causal_lm(path, {.kernels = kernels_,
-                                           .pool = pool_,
-                                           .precision = models::parse_precision(options.precision),
-                                           .inventory = &inventory});
+    model_ = models::load_causal_lm(folder, {.kernels = kernels_,
+                                             .pool = pool_,
+                                             .precision = models::parse_precision(options.precision),
+                                             .inventory = &inventory});
     work_ = work_of(inventory, model_->vocab_size());
-    check_vocabulary(language_.tokenizer, model_->vocab_size(), path.string());
+    check_vocabulary(language_.tokenizer, model_->vocab_size(), folder.path().string());
     loop_.emplace(*model_, kernels_, pool_,
                   BatchLoopOptions{.kv_type = kv_type_of(options.kv_type, inventory),
                                    .cache = {.max_bytes = options.kv_bytes == 0 ? quarter_of_memory()

@@ -10,7 +10,6 @@
 #include "base/mapped_file.h"
 #include "generation/gguf_tokenizer.h"
 #include "kvasir/error.h"
-#include "models/causal_lm.h"
 #include "text/added_tokens.h"
 
 namespace kvasir::generation {
@@ -18,19 +17,17 @@ namespace kvasir::generation {
 namespace {
 
 // eos_token_id of generation_config.json, else of config.json: a number, or a list of them.
-std::vector<std::int32_t> read_eos_ids(const std::filesystem::path& folder) {
+std::vector<std::int32_t> read_eos_ids(const formats::ModelFolder& folder) {
   for (const char* name : {"generation_config.json", "config.json"}) {
-    if (!std::filesystem::exists(folder / name)) continue;
-    const base::json::value document = base::parse_json_file(folder / name);
-    const base::JsonObject json(document, (folder / name).string());
-    if (!json.has("eos_token_id")) continue;
+    const std::optional<base::JsonObject> json = folder.json(name);
+    if (!json || !json->has("eos_token_id")) continue;
     std::vector<std::int32_t> ids;
     const auto add = [&](const base::json::value& value) {
       const std::int64_t* id = value.if_int64();
-      if (id == nullptr) json.fail("key eos_token_id is neither a token id nor a list of them");
+      if (id == nullptr) json->fail("key eos_token_id is neither a token id nor a list of them");
       ids.push_back(static_cast<std::int32_t>(std::clamp<std::int64_t>(*id, -1, 1 << 30)));
     };
-    const base::json::value& value = json.at("eos_token_id");
+    const base::json::value& value = json->at("eos_token_id");
     if (const base::json::array* list = value.if_array()) {
       for (const base::json::value& each : *list) add(each);
     } else {
@@ -75,21 +72,17 @@ constexpr std::array<std::string_view, 3> kTurnEnds{"<|im_end|>", "<|eot_id|>", 
 
 }  // namespace
 
-ModelLanguage load_language(const std::filesystem::path& folder) {
-  if (const auto file = models::gguf_path(folder)) {
-    return load_gguf_language(formats::GgufFile(*file).metadata());
-  }
+ModelLanguage load_language(const formats::ModelFolder& folder) {
+  if (const auto gguf = folder.gguf()) return load_gguf_language(gguf->metadata());
   ModelLanguage language{.tokenizer = text::Tokenizer::load(folder),
                          .eos_ids = read_eos_ids(folder),
                          .bos_token = {},
                          .eos_token = {},
                          .chat_template = text::load_chat_template(folder)};
-  const std::filesystem::path config = folder / "tokenizer_config.json";
-  if (!std::filesystem::exists(config)) return language;
-  const base::json::value document = base::parse_json_file(config);
-  const base::JsonObject json(document, config.string());
-  language.bos_token = read_token(json, "bos_token");
-  language.eos_token = read_token(json, "eos_token");
+  if (const auto config = folder.json("tokenizer_config.json")) {
+    language.bos_token = read_token(*config, "bos_token");
+    language.eos_token = read_token(*config, "eos_token");
+  }
   return language;
 }
 

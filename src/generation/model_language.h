@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/model_folder.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -21,7 +22,7 @@ struct ModelLanguage {
 
 // Of a folder of the Hugging Face kind, or of a GGUF file. Throws as text::Tokenizer::load and
 // text::load_chat_template, and as load_gguf_language (gguf_tokenizer.h).
-ModelLanguage load_language(const std::filesystem::path& folder);
+ModelLanguage load_language(const formats::ModelFolder& folder);
 
 // Whether the tokenizer can be that of a model with so many rows of embeddings. Throws kFormat for one with
 // tokens beyond them, other than added ones, which some publish without rows; warns of one that has so few

@@ -8,12 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
+#include "formats/model_folder.h"
 #include "kernels/kv_page.h"
 #include "models/forward_context.h"
 #include "models/load_options.h"
@@ -77,11 +76,9 @@ class CausalLm {
 
 // Loads a folder of the Hugging Face kind, or a GGUF file, by the family that it names. Throws kNotFound,
 // kFormat, kUnsupported.
-std::unique_ptr<const CausalLm> load_causal_lm(const std::filesystem::path& path, const LoadOptions& options);
-// Whether that is a language model. Throws as base::parse_json_file.
-bool is_causal_lm(const std::filesystem::path& path);
-// The GGUF file that a path means: itself, or the one that a folder without config.json holds. Throws
-// kInvalidArgument if that holds several.
-std::optional<std::filesystem::path> gguf_path(const std::filesystem::path& model);
+std::unique_ptr<const CausalLm> load_causal_lm(const formats::ModelFolder& folder,
+                                               const LoadOptions& options);
+// Whether that is a language model. Throws as formats::ModelFolder.
+bool is_causal_lm(const formats::ModelFolder& folder);
 
 }  // namespace kvasir::models

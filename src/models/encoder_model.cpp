@@ -16,18 +16,16 @@ namespace {
 
 // A folder's config, the family that it names, and its weights.
 struct OpenedEncoder {
-  base::json::value document;
   ConfigReader config;
   const EncoderFamily& family;
+  WeightSource source;
 
-  explicit OpenedEncoder(const std::filesystem::path& folder)
-      : document(base::parse_json_file(folder / "config.json")),
-        config(base::JsonObject(document, (folder / "config.json").string())),
-        family(encoder_family(config)) {}
+  explicit OpenedEncoder(const formats::ModelFolder& folder)
+      : config(folder.config()), family(encoder_family(config)), source(folder.path(), family.prefix) {}
 };
 
 // Of a folder that lacks the head of this task: what else it is, if it says so, else what the head says.
-std::string advice_on(const std::filesystem::path& folder, const Head& head, Task task) {
+std::string advice_on(const formats::ModelFolder& folder, const Head& head, Task task) {
   const ModelDescription description = describe_model(folder);
   const bool classifies =
       description.kind == ModelKind::kCrossEncoder || description.kind == ModelKind::kClassifier;
@@ -55,26 +53,27 @@ void load_weights(Encoder& encoder, Head* head, WeightSource& source, const Load
 
 }  // namespace
 
-EncoderModel load_encoder_model(const std::filesystem::path& folder, Task task, const LoadOptions& options) {
-  const OpenedEncoder opened(folder);
-  WeightSource source(folder, opened.family.prefix);
+EncoderModel load_encoder_model(const formats::ModelFolder& folder, Task task, const LoadOptions& options) {
+  OpenedEncoder opened(folder);
   std::unique_ptr<Encoder> encoder = opened.family.encoder(opened.config);
   const auto make_head =
       task == Task::kQuestionAnswering ? opened.family.span_head : opened.family.classifier;
   std::unique_ptr<Head> head = make_head(opened.config, encoder->facts());
-  WeightChecker checker(source);
+  WeightChecker checker(opened.source);
   checker.check(*encoder);
   checker.finish();
   checker.check(*head);
   if (!checker.complete()) checker.finish(advice_on(folder, *head, task));
-  load_weights(*encoder, head.get(), source, options);
+  load_weights(*encoder, head.get(), opened.source, options);
   return {.encoder = std::move(encoder), .head = std::move(head)};
 }
 
-EncoderModel load_encoder_model(const std::filesystem::path& folder, const LoadOptions& options) {
+EncoderModel load_encoder_model(const formats::ModelFolder& folder, const LoadOptions& options) {
   switch (describe_model(folder).kind) {
-    case ModelKind::kSentenceModel:
-      return load_sentence_model(read_sentence_modules(folder), options);
+    case ModelKind::kSentenceModel: {
+      const SentenceModules modules = read_sentence_modules(folder.path());
+      return load_sentence_model(modules, modules.transformer, options);
+    }
     case ModelKind::kCrossEncoder:
     case ModelKind::kClassifier:
       return load_encoder_model(folder, Task::kSequenceClassification, options);
@@ -87,20 +86,20 @@ EncoderModel load_encoder_model(const std::filesystem::path& folder, const LoadO
   return load_encoder_model(folder, Task::kQuestionAnswering, options);
 }
 
-EncoderModel load_sentence_model(const SentenceModules& modules, const LoadOptions& options) {
-  EncoderModel model{.encoder = load_encoder(modules.transformer, options), .head = nullptr};
+EncoderModel load_sentence_model(const SentenceModules& modules, const formats::ModelFolder& encoder,
+                                 const LoadOptions& options) {
+  EncoderModel model{.encoder = load_encoder(encoder, options), .head = nullptr};
   model.head = load_sentence_head(modules.head, model.facts(), options);
   return model;
 }
 
-std::unique_ptr<const Encoder> load_encoder(const std::filesystem::path& folder, const LoadOptions& options) {
-  const OpenedEncoder opened(folder);
-  WeightSource source(folder, opened.family.prefix);
+std::unique_ptr<const Encoder> load_encoder(const formats::ModelFolder& folder, const LoadOptions& options) {
+  OpenedEncoder opened(folder);
   std::unique_ptr<Encoder> encoder = opened.family.encoder(opened.config);
-  WeightChecker checker(source);
+  WeightChecker checker(opened.source);
   checker.check(*encoder);
   checker.finish();
-  load_weights(*encoder, nullptr, source, options);
+  load_weights(*encoder, nullptr, opened.source, options);
   return encoder;
 }
 

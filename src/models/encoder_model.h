@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <span>
 
+#include "formats/model_folder.h"
 #include "models/encoder.h"
 #include "models/head.h"
 #include "models/load_options.h"
@@ -36,13 +36,15 @@ enum class Task { kQuestionAnswering, kSequenceClassification };
 
 // Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
 // kFormat, kUnsupported ("model_type gpt2 is no encoder that is known here; known: bert, distilbert, …").
-EncoderModel load_encoder_model(const std::filesystem::path& folder, Task task, const LoadOptions& options);
+EncoderModel load_encoder_model(const formats::ModelFolder& folder, Task task, const LoadOptions& options);
 // With the head that the folder's model is for, as models/model_kind.h tells it: also that of a sentence
 // model. One that does not say is taken for a reader.
-EncoderModel load_encoder_model(const std::filesystem::path& folder, const LoadOptions& options);
+EncoderModel load_encoder_model(const formats::ModelFolder& folder, const LoadOptions& options);
 struct SentenceModules;
-EncoderModel load_sentence_model(const SentenceModules& modules, const LoadOptions& options);
+// encoder: modules.transformer, opened.
+EncoderModel load_sentence_model(const SentenceModules& modules, const formats::ModelFolder& encoder,
+                                 const LoadOptions& options);
 // Without a head, for those whose weights lie elsewhere (models/sentence_head.h).
-std::unique_ptr<const Encoder> load_encoder(const std::filesystem::path& folder, const LoadOptions& options);
+std::unique_ptr<const Encoder> load_encoder(const formats::ModelFolder& folder, const LoadOptions& options);
 
 }  // namespace kvasir::models

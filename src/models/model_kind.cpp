@@ -1,8 +1,6 @@
 #include "models/model_kind.h"
 
-#include "base/json.h"
 #include "kvasir/error.h"
-#include "models/causal_lm.h"
 #include "models/config.h"
 #include "models/head.h"
 #include "models/registry.h"
@@ -39,13 +37,16 @@ std::string refusal(const ConfigReader& config) {
 
 }  // namespace
 
-ModelDescription describe_model(const std::filesystem::path& path) {
-  if (gguf_path(path)) return {.kind = ModelKind::kLanguageModel};
-  const bool has_modules = has_sentence_modules(path);
-  const std::filesystem::path folder = has_modules ? read_sentence_modules(path).transformer : path;
-  const std::string origin = (folder / "config.json").string();
-  const base::json::value document = base::parse_json_file(origin);
-  const ConfigReader config(base::JsonObject(document, origin));
+ModelDescription describe_model(const formats::ModelFolder& folder) {
+  if (folder.gguf_path()) return {.kind = ModelKind::kLanguageModel};
+  const bool has_modules = has_sentence_modules(folder.path());
+  const std::filesystem::path encoder = encoder_folder(folder.path());
+  if (encoder != folder.path()) {  // a folder below: modules.json is not there
+    ModelDescription description = describe_model(encoder);
+    description.kind = ModelKind::kSentenceModel;
+    return description;
+  }
+  const ConfigReader config(folder.config());
   ModelDescription description{.family = config.json().string_or("model_type", ""),
                                .architecture = first_architecture(config.json())};
   if (is_decoder_type(description.family)) {

@@ -1,8 +1,9 @@
 // What a folder's model is for, told from its small files, without its weights.
 #pragma once
 
-#include <filesystem>
 #include <string>
+
+#include "formats/model_folder.h"
 
 namespace kvasir::models {
 
@@ -23,8 +24,8 @@ struct ModelDescription {
   std::string unsupported = {};   // why this library cannot run it; empty: it can
 };
 
-// Throws as base::parse_json_file, for a path that holds no model.
-ModelDescription describe_model(const std::filesystem::path& path);
+// Throws as formats::ModelFolder, for a path that holds no model.
+ModelDescription describe_model(const formats::ModelFolder& folder);
 
 // "a sentence model".
 const char* kind_name(ModelKind kind) noexcept;

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "kvasir/error.h"
-#include "models/gguf_names.h"
+#include "models/gguf/names.h"
 #include "tensor/strided.h"
 
 namespace kvasir::models {

@@ -34,18 +34,16 @@ double number_within(const base::JsonObject& object, std::string_view key, doubl
 
 }  // namespace
 
-Calibration load_calibration(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / "kvasir_reader.json";
-  if (!std::filesystem::exists(path)) return {};
-  const base::json::value value = base::parse_json_file(path);
-  const base::JsonObject root(value, path.string());
-  const std::int64_t version = root.integer("format_version", 1, std::numeric_limits<std::int32_t>::max());
+Calibration load_calibration(const formats::ModelFolder& folder) {
+  const std::optional<base::JsonObject> root = folder.json("kvasir_reader.json");
+  if (!root) return {};
+  const std::int64_t version = root->integer("format_version", 1, std::numeric_limits<std::int32_t>::max());
   if (version != 1) {
-    throw Error(ErrorCode::kUnsupported, path.string() + ": format_version " + std::to_string(version) +
+    throw Error(ErrorCode::kUnsupported, root->origin() + ": format_version " + std::to_string(version) +
                                              " is newer than this program knows (1); update it");
   }
-  refuse_unknown_keys(root, {"format_version", "calibration"});
-  const base::JsonObject fit = root.object("calibration");
+  refuse_unknown_keys(*root, {"format_version", "calibration"});
+  const base::JsonObject fit = root->object("calibration");
   refuse_unknown_keys(fit, {"temperature", "no_answer_bias"});
   return {.temperature = number_within(fit, "temperature", 1 / kLimit, kLimit),
           .no_answer_bias = number_within(fit, "no_answer_bias", -kLimit, kLimit)};

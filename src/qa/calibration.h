@@ -1,8 +1,7 @@
 // The calibration that a model folder may bring.
 #pragma once
 
-#include <filesystem>
-
+#include "formats/model_folder.h"
 #include "qa/span_decoder.h"
 
 namespace kvasir::qa {
@@ -13,6 +12,6 @@ namespace kvasir::qa {
 //
 // Without such a file: no calibration (temperature 1, bias 0). Throws kFormat for anything missing, unknown
 // or out of range, kUnsupported for another format_version.
-Calibration load_calibration(const std::filesystem::path& folder);
+Calibration load_calibration(const formats::ModelFolder& folder);
 
 }  // namespace kvasir::qa

@@ -24,9 +24,10 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
 
   // The small files first: what is wrong with them should not wait for the weights.
-  qa::Calibration calibration = qa::load_calibration(folder);
-  text::Tokenizer tokenizer = text::Tokenizer::load(folder);
-  runtime::Engine engine = runtime::Engine::load(folder, models::Task::kQuestionAnswering, engine_options);
+  const formats::ModelFolder files(folder);
+  qa::Calibration calibration = qa::load_calibration(files);
+  text::Tokenizer tokenizer = text::Tokenizer::load(files);
+  runtime::Engine engine = runtime::Engine::load(files, models::Task::kQuestionAnswering, engine_options);
   return Reader(std::make_shared<const Impl>(
       Impl{{folder, next_reader_id(), std::move(tokenizer), std::move(engine), calibration,
             std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));

@@ -147,18 +147,17 @@ struct Reranker::Impl : reranking::LoadedReranker {};
 
 Reranker Reranker::load(const std::filesystem::path& folder, const RerankerOptions& options) {
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
-  const models::ModelDescription description = models::describe_model(folder);
+  const formats::ModelFolder files(folder);
+  const models::ModelDescription description = models::describe_model(files);
   if (description.kind == models::ModelKind::kLanguageModel) {
     throw Error(ErrorCode::kInvalidArgument,
                 folder.string() + ": has no scores of pairs; " + models::advice(description));
   }
-  const std::string origin = (folder / "config.json").string();
-  const base::json::value document = base::parse_json_file(origin);
-  const base::JsonObject config(document, origin);
+  const base::JsonObject config = files.config();
   const models::HeadActivation activation = reranking::read_activation(config);
-  text::Tokenizer tokenizer = text::Tokenizer::load(folder);
+  text::Tokenizer tokenizer = text::Tokenizer::load(files);
   runtime::Engine engine =
-      runtime::Engine::load(folder, models::Task::kSequenceClassification, engine_options);
+      runtime::Engine::load(files, models::Task::kSequenceClassification, engine_options);
   std::vector<std::string> labels = reranking::read_labels(config, engine.model().head->columns());
   const std::vector<std::string>& inputs = tokenizer.model_input_names();
   const bool feeds_types =

@@ -107,7 +107,7 @@ Engine::Engine(Engine&&) noexcept = default;
 Engine& Engine::operator=(Engine&&) noexcept = default;
 Engine::~Engine() = default;
 
-Engine Engine::load(const std::filesystem::path& folder, models::Task task, const EngineOptions& options) {
+Engine Engine::load(const formats::ModelFolder& folder, models::Task task, const EngineOptions& options) {
   return load(
       [&](const models::LoadOptions& load_options) {
         return models::load_encoder_model(folder, task, load_options);
@@ -115,7 +115,7 @@ Engine Engine::load(const std::filesystem::path& folder, models::Task task, cons
       options);
 }
 
-Engine Engine::load(const std::filesystem::path& folder, const EngineOptions& options) {
+Engine Engine::load(const formats::ModelFolder& folder, const EngineOptions& options) {
   return load(
       [&](const models::LoadOptions& load_options) {
         return models::load_encoder_model(folder, load_options);

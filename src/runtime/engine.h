@@ -4,13 +4,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "base/cpu.h"
+#include "formats/model_folder.h"
 #include "models/encoder_model.h"
 
 namespace kvasir::runtime {
@@ -56,10 +56,10 @@ struct Sequence {
 class Engine {
  public:
   // Loads the model of a folder with the head for a task. Throws as models::load_encoder_model.
-  static Engine load(const std::filesystem::path& folder, models::Task task,
+  static Engine load(const formats::ModelFolder& folder, models::Task task,
                      const EngineOptions& options = {});
   // With the head that it is for; see models/model_kind.h.
-  static Engine load(const std::filesystem::path& folder, const EngineOptions& options = {});
+  static Engine load(const formats::ModelFolder& folder, const EngineOptions& options = {});
   // What `load_model` loads.
   using LoadModel = std::function<models::EncoderModel(const models::LoadOptions& options)>;
   static Engine load(const LoadModel& load_model, const EngineOptions& options = {});

@@ -17,8 +17,6 @@ namespace json = base::json;
 
 constexpr std::size_t kMaxSource = std::size_t{1} << 20;  // the longest published ones have some 20 KB
 
-constexpr const char* kConfigFile = "tokenizer_config.json";
-
 // The source in tokenizer_config.json, or none.
 std::optional<std::string> source_in(const base::JsonObject& config) {
   constexpr const char* kKey = "chat_template";
@@ -90,20 +88,19 @@ std::string ChatTemplate::render(std::span<const ChatMessage> messages, const Re
   return jinja::render(runtime, impl_->body, std::move(inputs));
 }
 
-std::optional<ChatTemplateSource> read_chat_template(const fs::path& folder) {
-  std::error_code ignored;
-  if (const fs::path file = folder / "chat_template.jinja"; fs::exists(file, ignored)) {
-    return ChatTemplateSource{base::read_file(file), file.string()};
+std::optional<ChatTemplateSource> read_chat_template(const formats::ModelFolder& folder) {
+  constexpr const char* kOwnFile = "chat_template.jinja";
+  if (folder.has(kOwnFile)) {
+    return ChatTemplateSource{base::read_file(folder / kOwnFile), (folder / kOwnFile).string()};
   }
-  const fs::path file = folder / kConfigFile;
-  if (!fs::exists(file, ignored)) return std::nullopt;
-  const json::value config = base::parse_json_file(file);
-  auto source = source_in(base::JsonObject(config, file.string()));
+  const std::optional<base::JsonObject> config = folder.json("tokenizer_config.json");
+  if (!config) return std::nullopt;
+  const std::optional<std::string> source = source_in(*config);
   if (!source) return std::nullopt;
-  return ChatTemplateSource{std::string(*source), file.string() + ": chat_template"};
+  return ChatTemplateSource{*source, config->origin() + ": chat_template"};
 }
 
-std::optional<ChatTemplate> load_chat_template(const fs::path& folder) {
+std::optional<ChatTemplate> load_chat_template(const formats::ModelFolder& folder) {
   const std::optional<ChatTemplateSource> source = read_chat_template(folder);
   if (!source) return std::nullopt;
   return ChatTemplate::parse(source->text, source->origin);

@@ -10,7 +10,6 @@
 #pragma once
 
 #include <ctime>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "formats/model_folder.h"
 
 namespace kvasir::text {
 
@@ -53,12 +53,12 @@ class ChatTemplate {
 // The chat template of a model's folder: chat_template.jinja, else the key chat_template of
 // tokenizer_config.json (of several the one named "default"); none if there is neither. Throws as parse(),
 // kIo, and kNotFound if of several none is the default.
-std::optional<ChatTemplate> load_chat_template(const std::filesystem::path& folder);
+std::optional<ChatTemplate> load_chat_template(const formats::ModelFolder& folder);
 // The same, not parsed.
 struct ChatTemplateSource {
   std::string text, origin;
 };
-std::optional<ChatTemplateSource> read_chat_template(const std::filesystem::path& folder);
+std::optional<ChatTemplateSource> read_chat_template(const formats::ModelFolder& folder);
 
 // Templates of models that were published without one.
 struct BuiltinChatTemplate {

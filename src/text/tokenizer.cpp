@@ -146,23 +146,21 @@ void Tokenizer::Impl::scan(std::string_view text, Piece piece, TokenSink& sink) 
   }
 }
 
-Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
-  namespace fs = std::filesystem;
-  const fs::path json = folder / "tokenizer.json";
-  std::error_code ignored;
-  const bool has_json = fs::exists(json, ignored), has_vocab_txt = fs::exists(folder / "vocab.txt", ignored);
+Tokenizer Tokenizer::load(const formats::ModelFolder& folder) {
+  const bool has_json = folder.has("tokenizer.json"), has_vocab_txt = folder.has("vocab.txt");
   const TokenizerConfig config =
       load_tokenizer_config(folder, has_json || !has_vocab_txt ? "" : "BertTokenizer");
   const VocabularyKind kind = vocabulary_kind(config);
-  auto files = find_vocabulary_files(folder, kind);
+  auto files = find_vocabulary_files(folder.path(), kind);
   if (has_json && !prefers_vocabulary_files(config)) files.reset();
-  if (!has_json && !files) fail_without_files(folder, config);
+  if (!has_json && !files) fail_without_files(folder.path(), config);
 
   auto impl = std::make_shared<Impl>();
-  impl->parts = files ? load_vocabulary_files(*files, kind, config) : load_tokenizer_json(json);
+  impl->parts =
+      files ? load_vocabulary_files(*files, kind, config) : load_tokenizer_json(folder / "tokenizer.json");
   apply_tokenizer_config(config, files ? PartsFrom::kVocabularyFiles : PartsFrom::kTokenizerJson, impl->parts,
-                         folder.string());
-  if (files) impl->parts.post_processor = make_class_template(config, impl->parts, folder.string());
+                         folder.path().string());
+  if (files) impl->parts.post_processor = make_class_template(config, impl->parts, folder.path().string());
   impl->special_ids = find_special_ids(impl->parts, config);
   impl->clean_up_spaces = config.clean_up_tokenization_spaces;
   impl->model_max_length = config.model_max_length;

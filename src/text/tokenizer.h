@@ -9,7 +9,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/model_folder.h"
 #include "text/encoding.h"
 
 namespace kvasir::text {
@@ -40,7 +40,7 @@ class Tokenizer {
   // config.json. tokenizer_config.json overrides what it does in transformers 4.57, the defaults of the class
   // included: the normaliser of BERT's kin (do_lower_case is true where it is silent), add_prefix_space,
   // trim_offsets, add_bos_token. Throws kNotFound, kIo, kFormat, kUnsupported.
-  static Tokenizer load(const std::filesystem::path& folder);
+  static Tokenizer load(const formats::ModelFolder& folder);
   // Of a GGUF file's metadata; see gguf_vocabulary.h. `origin` names the file in errors.
   static Tokenizer from_gguf(const GgufVocabulary& vocabulary, const std::string& origin);
 

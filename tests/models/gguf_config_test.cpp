@@ -1,5 +1,3 @@
-#include "models/gguf_config.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,6 +8,7 @@
 
 #include "kvasir/error.h"
 #include "malformed/gguf_writer.h"
+#include "models/gguf/config.h"
 #include "temporary_folder.h"
 
 namespace kvasir::models {

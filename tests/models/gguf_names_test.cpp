@@ -1,5 +1,3 @@
-#include "models/gguf_names.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +7,7 @@
 
 #include "decoder_fixture.h"
 #include "kvasir/error.h"
+#include "models/gguf/names.h"
 
 namespace kvasir::models {
 namespace {

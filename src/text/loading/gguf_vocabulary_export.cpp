@@ -45,12 +45,11 @@ const value* find_type(const value& part, std::string_view type) {
 
 class Exporter {
  public:
-  explicit Exporter(const fs::path& folder) : folder_(folder) {}
+  explicit Exporter(const formats::ModelFolder& folder) : folder_(folder) {}
 
   ExportedVocabulary run() {
     const Tokenizer tokenizer = Tokenizer::load(folder_);  // which also checks all that follows
-    std::error_code ignored;
-    if (fs::exists(folder_ / "tokenizer.json", ignored)) {
+    if (folder_.has("tokenizer.json")) {
       from_tokenizer_json(folder_ / "tokenizer.json");
     } else {
       from_sentencepiece(folder_ / "tokenizer.model");
@@ -172,13 +171,13 @@ class Exporter {
     out_.add_eos = out_.eos && around.size() > (out_.add_bos ? 1 : 0) && around.back() == *out_.eos;
   }
 
-  const fs::path& folder_;
+  const formats::ModelFolder& folder_;
   ExportedVocabulary out_;
 };
 
 }  // namespace
 
-ExportedVocabulary export_gguf_vocabulary(const fs::path& folder) {
+ExportedVocabulary export_gguf_vocabulary(const formats::ModelFolder& folder) {
   return Exporter(folder).run();
 }
 

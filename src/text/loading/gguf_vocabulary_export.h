@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "formats/model_folder.h"
 
 namespace kvasir::text {
 
@@ -23,6 +24,6 @@ struct ExportedVocabulary {
 
 // Of tokenizer.json (BPE with bytes as fallback, or byte-level), else tokenizer.model (BPE). Throws as
 // Tokenizer::load; kUnsupported for a tokenizer that GGUF has no name for.
-ExportedVocabulary export_gguf_vocabulary(const std::filesystem::path& folder);
+ExportedVocabulary export_gguf_vocabulary(const formats::ModelFolder& folder);
 
 }  // namespace kvasir::text

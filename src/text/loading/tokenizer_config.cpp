@@ -168,28 +168,14 @@ std::string without_fast(std::string name) {
   return name;
 }
 
-// An object of the folder, or nothing if the file is not there.
-struct ConfigFile {
-  base::json::value value;
-  std::optional<base::JsonObject> object;
-
-  explicit ConfigFile(const fs::path& path) {
-    std::error_code ignored;
-    if (!fs::exists(path, ignored)) return;
-    value = base::parse_json_file(path);
-    object.emplace(value, path.string());
-  }
-  ConfigFile(const ConfigFile&) = delete;
-};
-
 // The class by tokenizer_config.json, else by config.json: its tokenizer_class, else its model_type.
-std::string tokenizer_class(const std::optional<base::JsonObject>& config, const fs::path& folder,
+std::string tokenizer_class(const std::optional<base::JsonObject>& config, const formats::ModelFolder& folder,
                             const std::string& fallback) {
   if (config && config->has("tokenizer_class")) return without_fast(config->string("tokenizer_class"));
-  const ConfigFile model(folder / "config.json");
-  if (!model.object) return fallback;
-  if (model.object->has("tokenizer_class")) return without_fast(model.object->string("tokenizer_class"));
-  const std::string type = model.object->string_or("model_type", "");
+  const std::optional<base::JsonObject> model = folder.json("config.json");
+  if (!model) return fallback;
+  if (model->has("tokenizer_class")) return without_fast(model->string("tokenizer_class"));
+  const std::string type = model->string_or("model_type", "");
   for (const TokenizerClass& known : kClasses) {
     if (known.model_type == type) return std::string(known.name);
   }
@@ -404,13 +390,12 @@ PostProcessor bos_template(const TokenizerConfig& config, const TokenizerParts& 
 
 }  // namespace
 
-TokenizerConfig load_tokenizer_config(const fs::path& folder, const std::string& default_class) {
-  const ConfigFile file(folder / "tokenizer_config.json");
+TokenizerConfig load_tokenizer_config(const formats::ModelFolder& folder, const std::string& default_class) {
+  const std::optional<base::JsonObject> file = folder.json("tokenizer_config.json");
   TokenizerConfig config;
-  std::error_code ignored;
-  config.has_tokenizer_json = fs::exists(folder / "tokenizer.json", ignored);
+  config.has_tokenizer_json = folder.has("tokenizer.json");
   config.model_max_length = SIZE_MAX;
-  config.tokenizer_class = tokenizer_class(file.object, folder, default_class);
+  config.tokenizer_class = tokenizer_class(file, folder, default_class);
   config.model_input_names = {"input_ids", "token_type_ids", "attention_mask"};
   config.known_class = find_class(config.tokenizer_class);
   if (const TokenizerClass* known = config.known_class) {
@@ -425,16 +410,18 @@ TokenizerConfig load_tokenizer_config(const fs::path& folder, const std::string&
       apply_naming(config, static_cast<SpecialRole>(i));
     }
   }
-  if (file.object) read_tokenizer_config(*file.object, config);
-  if (file.object && file.object->has("added_tokens_decoder")) {
-    read_added_tokens_decoder(*file.object, config);
+  if (file) read_tokenizer_config(*file, config);
+  if (file && file->has("added_tokens_decoder")) {
+    read_added_tokens_decoder(*file, config);
     return config;
   }
   // Folders of before transformers 4.34 have these instead.
-  const ConfigFile special_tokens(folder / "special_tokens_map.json");
-  if (special_tokens.object) read_special_tokens(*special_tokens.object, config);
-  const ConfigFile added_tokens(folder / "added_tokens.json");
-  if (added_tokens.object) read_added_tokens_file(*added_tokens.object, config);
+  if (const auto special_tokens = folder.json("special_tokens_map.json")) {
+    read_special_tokens(*special_tokens, config);
+  }
+  if (const auto added_tokens = folder.json("added_tokens.json")) {
+    read_added_tokens_file(*added_tokens, config);
+  }
   return config;
 }
 

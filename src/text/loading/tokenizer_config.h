@@ -8,12 +8,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "formats/model_folder.h"
 #include "text/added_tokens.h"
 #include "text/normalizers/normalizer.h"
 #include "text/parts.h"
@@ -64,7 +64,7 @@ struct TokenizerConfig {
 
 // Reads the folder's configuration files, as far as there are any; default_class is the tokenizer's class if
 // they do not tell. Throws kFormat (naming file and key), kIo.
-TokenizerConfig load_tokenizer_config(const std::filesystem::path& folder, const std::string& default_class);
+TokenizerConfig load_tokenizer_config(const formats::ModelFolder& folder, const std::string& default_class);
 
 // Adds the configuration's tokens, and lets it override what its class has a say in: BERT's normaliser,
 // spaces before byte-level words, trimming of offsets, the template of Llama and GPT-NeoX.

@@ -10,12 +10,12 @@
 #include "base/json.h"
 #include "formats/gguf.h"
 #include "formats/gguf_writer.h"
-#include "models/gguf_names.h"
+#include "models/gguf/names.h"
 
 namespace kvasir::models {
 
-// For the architectures llama, falcon, bloom and mpt. What the metadata leave to the tensors is read off
-// them: the size of the vocabulary, whether there are biases, whether the head is the table of embeddings
+// For the architectures of kGgufFamilies. What the metadata leave to the tensors is read off them: the size
+// of the vocabulary, whether there are biases, whether the head is the table of embeddings
 // ("tie_word_embeddings", for BLOOM and MPT too). Throws kUnsupported, naming the key, for architectures that
 // we do not have and for settings that config.json has no word for; kFormat for missing keys.
 base::json::value config_from_gguf(const formats::GgufFile& file);
@@ -25,5 +25,7 @@ base::json::value config_from_gguf(const formats::GgufFile& file);
 std::vector<formats::GgufEntry> gguf_from_config(const base::JsonObject& config, const GgufLayout& layout);
 // What the tensor rope_freqs.weight of GGUF holds, which Llama 3.1 has; empty: none.
 std::vector<float> rotary_divisors(const base::JsonObject& config, const GgufLayout& layout);
+// Whether the table of embeddings is the head too.
+bool has_tied_head(const base::JsonObject& config, const GgufLayout& layout);
 
 }  // namespace kvasir::models
