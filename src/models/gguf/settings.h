@@ -39,11 +39,13 @@ struct GgufSetting {
   }
 };
 
-// A setting of config.json that GGUF has no word for, since llama.cpp has code for one value only.
+// A setting of config.json that GGUF has no word for, since llama.cpp has code for one value only. A model
+// with another is not written.
 struct GgufAssumption {
   const char* config = nullptr;
-  std::variant<std::nullptr_t, bool, std::string_view> value = nullptr;  // of a config.json that is written
-  bool said = true;  // of a file that is read, to the family; else its default is that value
+  std::variant<std::nullptr_t, bool, std::string_view> value = nullptr;
+  // In the config.json that becomes of a file; else the family's default or `read` sees to it.
+  bool said = true;
 };
 
 // The metadata of one file, and the config.json that becomes of them. Names are without the prefix
