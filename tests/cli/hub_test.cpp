@@ -175,6 +175,7 @@ TEST_F(Hub, CommandLinesThatMakeNoSense) {
 }
 
 TEST_F(Hub, ABarPerFileOnATerminal) {
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   server_.change = [](const HubRequest& request, HubReply& reply) {
     if (request.cdn && !request.headers.contains("range")) reply.cut_after = 200000;
   };
@@ -189,6 +190,7 @@ TEST_F(Hub, ABarPerFileOnATerminal) {
 }
 
 TEST_F(Hub, CtrlCKeepsWhatWasFetched) {
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   server_.change = [](const HubRequest& request, HubReply& reply) {
     if (!request.cdn) return;
     if (request.headers.contains("range")) {
