@@ -1,10 +1,10 @@
 // How llama.cpp names the tensors of the families that we run, and in which order it keeps their rows. The
 // families themselves (decoder/*.cpp) know Hugging Face's names and rows only.
 //
-//   const GgufLayout layout = gguf_layout(config);                    // of a config.json, or
-//   config_from_gguf huggingface_name(layout, "blk.3.attn_q.weight");                  //
-//   "model.layers.3.self_attn.q_proj.weight" rows_from_gguf(layout, "model.layers.3.self_attn.q_proj.weight",
-//   4096);   // where Hugging Face's rows are
+//   const GgufLayout layout = gguf_layout(config);    // a config.json, or what config_from_gguf() returns
+//   const auto name = huggingface_name(layout, "blk.3.attn_q.weight");
+//   // name is "model.layers.3.self_attn.q_proj.weight"
+//   const RowOrder order = rows_from_gguf(layout, *name, 4096);    // where Hugging Face's rows are
 #pragma once
 
 #include <cstddef>
@@ -20,12 +20,12 @@ namespace kvasir::models {
 
 enum class GgufRows {
   kSame,
-  // Llama's queries and keys: the two numbers that a rotary position turns lie side by side, row 2 j + h of a
-  // head being Hugging Face's row h · head_dim / 2 + j.
+  // Llama's queries and keys: the two numbers that a rotary position turns lie side by side. Row 2 j + h of a
+  // head is Hugging Face's row h · head_dim / 2 + j.
   kRotaryPairs,
   // Fused queries, keys and values: all queries, then all keys, then all values, whereas Hugging Face has
   // them by groups.
-  kQueriesKeysValues
+  kQueriesKeysValues,
 };
 
 // A line of a family's table: names without ".weight" and ".bias", N the number of the layer.
@@ -45,14 +45,14 @@ struct GgufLayout {
 // kFormat for heads that do not divide.
 GgufLayout gguf_layout(const base::JsonObject& config);
 
-// nullopt: the other side has no such tensor. Hugging Face's names may lack the prefix "model." or
-// "transformer.", and are given with it.
+// nullopt: the other side has no such tensor. Names that are passed in may lack Hugging Face's prefix
+// "model." or "transformer."; names that are returned have it.
 std::optional<std::string> huggingface_name(const GgufLayout& layout, std::string_view gguf);
 std::optional<std::string> gguf_name(const GgufLayout& layout, std::string_view huggingface);
 
-// Row i of Hugging Face's tensor is row order[i] of GGUF's, and the other way round. By Hugging Face's name.
-// rows: of the tensor. A tensor of another number of rows than the layout says gets no order, and is refused
-// for its shape by who checks that.
+// rows_from_gguf: row i of Hugging Face's tensor is row order[i] of GGUF's; rows_to_gguf: the reverse. Both
+// take Hugging Face's name of the tensor, and its number of rows. If that number is not what the layout says,
+// no order is returned; the loader refuses such a tensor because of its shape.
 RowOrder rows_from_gguf(const GgufLayout& layout, std::string_view huggingface, std::size_t rows);
 RowOrder rows_to_gguf(const GgufLayout& layout, std::string_view huggingface, std::size_t rows);
 

@@ -12,11 +12,9 @@ namespace kvasir {
 namespace {
 
 constexpr std::string_view kInstruction =
-    "Answer the question from the numbered passages and from nothing else, in one to three sentences. After "
-    "each "
-    "sentence, write the number of the passage that it comes from, like [1]. If the passages do not hold the "
-    "answer, "
-    "write: ";
+    "Answer the question from the numbered passages and from nothing else, in one to three sentences. "
+    "After each sentence, write the number of the passage that it comes from, like [1]. "
+    "If the passages do not hold the answer, write: ";
 
 // Bytes of text on either side of the place that the reader found: a paragraph, about.
 constexpr std::size_t kPassageContext = 500;
