@@ -12,11 +12,11 @@
 #include <fstream>
 #include <thread>
 
-#include "base/log.h"
 #include "base/mapped_file.h"
 #include "hub/cache.h"
 #include "hub_server.h"
 #include "kvasir/error.h"
+#include "kvasir/log.h"
 #include "temporary_folder.h"
 
 namespace kvasir::hub {
@@ -505,10 +505,10 @@ TEST_F(Pull, Offline) {
 TEST_F(Pull, AHubThatIsDownDoesNotMatterForWhatIsHere) {
   run();
   std::vector<std::string> warnings;
-  base::set_log_sink([&](base::LogLevel, std::string_view line) { warnings.emplace_back(line); });
+  set_log_sink([&](LogLevel, std::string_view line) { warnings.emplace_back(line); });
   server_.change = [](const HubRequest&, HubReply& reply) { reply = {.status = 503}; };
   EXPECT_EQ(run().commit, kCommit);
-  base::set_log_sink({});
+  set_log_sink({});
   ASSERT_EQ(warnings.size(), 1U);
   EXPECT_THAT(warnings[0], HasSubstr("using what is in the cache"));
 }

@@ -5,9 +5,11 @@
 #include <kvasir/error.h>
 #include <kvasir/generative_reader.h>
 #include <kvasir/generator.h>
+#include <kvasir/log.h>
 #include <kvasir/reader.h>
 
 #include <iostream>
+#include <string_view>
 #include <vector>
 
 int load_a_model() {
@@ -18,6 +20,11 @@ int load_a_model() {
     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
   }
   return 0;
+}
+
+int show_warnings() {
+  kvasir::set_log_sink([](kvasir::LogLevel, std::string_view line) { std::cerr << line << '\n'; });
+  return load_a_model();
 }
 
 int write_on() {

@@ -6,6 +6,7 @@
 #include <string>
 
 int load_a_model();
+int show_warnings();
 void ask_a_document(const kvasir::Reader& reader, std::string bytes);
 void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document);
 int write_on();
