@@ -122,7 +122,7 @@ struct Answer {
   std::size_t document = 0;
 };
 
-struct Result {
+struct AskResult {
   // Best first, at most top_k. squad: none where run_qa predicts its literal "empty" for want of a candidate.
   std::vector<Answer> answers;
 
@@ -180,8 +180,8 @@ class Reader {
   // Throws kInvalidArgument (empty question, option out of range, question too long for the window, document
   // of another Reader), kUnsupported (padding that the tokenizer does not have), kFormat (weights that yield
   // no finite logits), kCancelled.
-  Result ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
-  Result ask(std::string_view question, std::span<const Document> documents,
+  AskResult ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
+  AskResult ask(std::string_view question, std::span<const Document> documents,
              const AskOptions& options = {}) const;
 
   // Answers many questions; windows of all of them share the model's batches, and windows that are the same
@@ -191,11 +191,11 @@ class Reader {
   // before the first one runs. Throws as ask; the message of a bad query begins with its index.
   //
   //   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
-  //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
   //     std::cout << query << ": " << result.answers.at(0).text << '\n';
   //   });
-  using OnResult = std::function<void(std::size_t query, const Result& result)>;
-  std::vector<Result> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
+  using OnResult = std::function<void(std::size_t query, const AskResult& result)>;
+  std::vector<AskResult> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
                                 const OnResult& on_result = {}) const;
 
   int max_seq_len() const noexcept;            // the model's limit, in tokens

@@ -39,7 +39,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
             std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));
 }
 
-std::vector<Result> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,
+std::vector<AskResult> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,
                                       const OnResult& on_result) const {
   std::vector<qa::ReaderQuery> reader_queries;
   reader_queries.reserve(queries.size());
@@ -52,14 +52,14 @@ std::vector<Result> Reader::ask_batch(std::span<const Query> queries, const AskO
   return qa::read_batch(*impl_, reader_queries, options, on_result);
 }
 
-Result Reader::ask(std::string_view question, std::span<const Document> documents,
+AskResult Reader::ask(std::string_view question, std::span<const Document> documents,
                    const AskOptions& options) const {
   qa::ReaderQuery query{.question = question, .texts = {}, .where = ""};
   for (const Document& document : documents) query.texts.push_back(document.impl_.get());
   return std::move(qa::read_batch(*impl_, {&query, 1}, options, {}).front());
 }
 
-Result Reader::ask(std::string_view question, const Document& document, const AskOptions& options) const {
+AskResult Reader::ask(std::string_view question, const Document& document, const AskOptions& options) const {
   return ask(question, std::span(&document, 1), options);
 }
 

@@ -32,7 +32,7 @@ struct FoundPassage {
 };
 
 // The passages around the reader's answers, best first, none twice.
-std::vector<FoundPassage> find_passages(const Result& result, const std::vector<Document>& documents) {
+std::vector<FoundPassage> find_passages(const AskResult& result, const std::vector<Document>& documents) {
   std::vector<FoundPassage> found;
   for (const Answer& answer : result.answers) {
     if (answer.text.empty()) continue;
@@ -201,7 +201,7 @@ WrittenAnswer GenerativeReader::answer(std::string_view question, const std::vec
   AskOptions ask;
   ask.top_k = kAnswersPerPassage * static_cast<int>(std::min<std::size_t>(options.max_passages, 1000));
   ask.cancel = options.generate.cancel;
-  const Result result = reader_.ask(question, documents, ask);
+  const AskResult result = reader_.ask(question, documents, ask);
   std::vector<FoundPassage> passages = find_passages(result, documents);
   WrittenAnswer answer;
   answer.text = kNotKnown;

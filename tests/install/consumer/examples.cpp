@@ -63,7 +63,7 @@ void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& docu
 
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document) {
   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
-  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
     std::cout << query << ": " << result.answers.at(0).text << '\n';
   });
 }
