@@ -118,7 +118,7 @@ std::vector<Document> prepare_documents(const Reader& reader, std::vector<TextSo
 
 // Answers one question, with a progress line if it takes long.
 AskResult answer(const Reader& reader, const std::string& question, std::span<const Document> documents,
-              AskOptions options) {
+                 AskOptions options) {
   ProgressLine line(true);
   options.cancel = &interrupt_flag();
   options.progress = [&](std::size_t done, std::size_t total) {

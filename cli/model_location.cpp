@@ -3,10 +3,9 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "hub/cache.h"
-#include "hub/names.h"
 #include "hub_options.h"
 #include "kvasir/error.h"
+#include "kvasir/hub.h"
 
 namespace kvasir::cli {
 
@@ -19,16 +18,8 @@ bool is_model(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / "config.json", ignored);
 }
 
-// A folder goes before a model of that name; what can only be a path stays one, for an error that names it.
 std::filesystem::path named_model(const std::string& given) {
-  std::error_code ignored;
-  if (std::filesystem::exists(given, ignored)) return given;
-  const ModelName name = parse_model_name(given);
-  if (!hub::is_repo_id(name.id)) return given;
-  const hub::Cache cache(hub_options().cache);
-  if (const auto folder = cache.find(name.id, name.revision)) return *folder;
-  throw Error(ErrorCode::kNotFound, given + ": neither a folder nor a model in " + cache.root().string() +
-                                        "; kvasir pull " + given + " fetches one of that name");
+  return resolve_model(given, {.cache = hub_cache()});
 }
 
 std::filesystem::path shipped_model() {

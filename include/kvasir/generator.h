@@ -43,6 +43,9 @@ struct GeneratorOptions {
   std::string chat_template = {};
   // For models on a server.
   std::string api_key = {};
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 // Names and meanings are those of transformers' GenerationConfig, presence_penalty, frequency_penalty and
@@ -137,7 +140,7 @@ struct GenerateResult {
 class Generator {
  public:
   // Loads a model: a folder of the Hugging Face kind; a GGUF file, or a folder that holds one and no
-  // config.json;
+  // config.json; a model that was fetched (kvasir/hub.h), by its name, such as "bigscience/bloomz-560m";
   // "openai://HOST:PORT/NAME" (or openais://, by HTTPS), a model on a server that speaks OpenAI's API, as
   // vLLM, llama.cpp and Ollama do. Throws Error: kNotFound, kIo, kFormat, kUnsupported, kInvalidArgument
   // (options).

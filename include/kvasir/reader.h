@@ -49,6 +49,9 @@ struct ReaderOptions {
   // question to the same texts with the same options gets the same result again, bit by bit, without running
   // the model. Everything is compared, so no other question can get it. 0: no such memory.
   std::size_t answer_cache_bytes = std::size_t{16} << 20;
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 // Arguments of one call, by the names of the transformers pipeline and of run_qa. An unset optional takes the
@@ -169,8 +172,10 @@ class Reader {
   // shards of either), and from it, if there is one, kvasir_reader.json: the calibration of this model's
   // probabilities,
   //   {"format_version": 1, "calibration": {"temperature": 1.0, "no_answer_bias": 0.0}}
-  // Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor), kUnsupported (family or option).
-  static Reader load(const std::filesystem::path& folder, const ReaderOptions& options = {});
+  // A name such as "deepset/minilm-uncased-squad2" is a model that was fetched (kvasir/hub.h), unless there
+  // is a folder of that name. Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor),
+  // kUnsupported (family or option).
+  static Reader load(const std::filesystem::path& model, const ReaderOptions& options = {});
 
   // Tokenises a text. The name appears in error messages. Throws kInvalidArgument for text that is empty or
   // not valid UTF-8 (naming the byte offset), kResourceExhausted for more than 1 GiB or than memory holds.
@@ -182,7 +187,7 @@ class Reader {
   // no finite logits), kCancelled.
   AskResult ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
   AskResult ask(std::string_view question, std::span<const Document> documents,
-             const AskOptions& options = {}) const;
+                const AskOptions& options = {}) const;
 
   // Answers many questions; windows of all of them share the model's batches, and windows that are the same
   // token for token run once. Results in the order of the
@@ -196,7 +201,7 @@ class Reader {
   //   });
   using OnResult = std::function<void(std::size_t query, const AskResult& result)>;
   std::vector<AskResult> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
-                                const OnResult& on_result = {}) const;
+                                   const OnResult& on_result = {}) const;
 
   int max_seq_len() const noexcept;            // the model's limit, in tokens
   int threads() const noexcept;                // in use, the caller's included

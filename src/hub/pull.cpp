@@ -157,7 +157,7 @@ PulledModel pull(const PullRequest& request, const HubOptions& options) {
   if (options.offline) {
     if (in_cache) return cached(*in_cache);
     throw Error(ErrorCode::kNotFound, request.id + ": not in " + options.cache.string() +
-                                          ", and HF_HUB_OFFLINE forbids to ask the hub");
+                                          "; the hub is not asked (HubOptions::offline, HF_HUB_OFFLINE)");
   }
   Puller puller(request, options);
   try {

@@ -334,7 +334,7 @@ class BatchReader {
 }  // namespace
 
 std::vector<AskResult> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
-                               const AskOptions& options, const Reader::OnResult& on_result) {
+                                  const AskOptions& options, const Reader::OnResult& on_result) {
   return BatchReader(reader, queries, options, on_result).read();
 }
 

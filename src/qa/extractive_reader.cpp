@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "kvasir/error.h"
+#include "kvasir/hub.h"
 #include "qa/batch_reader.h"
 #include "qa/calibration.h"
 #include "qa/reader_impl.h"
@@ -20,7 +21,7 @@ std::uint64_t next_reader_id() noexcept {
 
 }  // namespace
 
-Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& options) {
+Reader Reader::load(const std::filesystem::path& model, const ReaderOptions& options) {
   if (options.threads < 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 "threads: should be >= 0 (got " + std::to_string(options.threads) + "); 0 means all cores");
@@ -30,6 +31,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
   if (!options.isa.empty()) engine_options.isa = base::parse_isa(options.isa);
   engine_options.precision = models::parse_precision(options.precision);
 
+  const std::filesystem::path folder = resolve_model(model, {.cache = options.hub_cache});
   // The small files first: what is wrong with them should not wait for the weights.
   qa::Calibration calibration = qa::load_calibration(folder);
   text::Tokenizer tokenizer = text::Tokenizer::load(folder);
@@ -40,7 +42,7 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
 }
 
 std::vector<AskResult> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,
-                                      const OnResult& on_result) const {
+                                         const OnResult& on_result) const {
   std::vector<qa::ReaderQuery> reader_queries;
   reader_queries.reserve(queries.size());
   for (std::size_t i = 0; i < queries.size(); ++i) {
@@ -53,7 +55,7 @@ std::vector<AskResult> Reader::ask_batch(std::span<const Query> queries, const A
 }
 
 AskResult Reader::ask(std::string_view question, std::span<const Document> documents,
-                   const AskOptions& options) const {
+                      const AskOptions& options) const {
   qa::ReaderQuery query{.question = question, .texts = {}, .where = ""};
   for (const Document& document : documents) query.texts.push_back(document.impl_.get());
   return std::move(qa::read_batch(*impl_, {&query, 1}, options, {}).front());

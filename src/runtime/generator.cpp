@@ -1,5 +1,6 @@
 #include "kvasir/generator.h"
 
+#include "kvasir/hub.h"
 #include "runtime/generator_impl.h"
 
 namespace kvasir {
@@ -10,7 +11,7 @@ struct Generator::Impl {
 
 Generator Generator::load(const std::filesystem::path& model, const GeneratorOptions& options) {
   auto found = runtime::find_remote_model(model.string(), options);
-  if (!found) found = runtime::load_local_model(model, options);
+  if (!found) found = runtime::load_local_model(resolve_model(model, {.cache = options.hub_cache}), options);
   return Generator(std::make_shared<const Impl>(Impl{std::move(found)}));
 }
 

@@ -80,8 +80,8 @@ TEST(Reader, ABatchEqualsSingleQuestions) {
     options.decode = decode;
     options.top_k = 4;
     std::vector<std::size_t> order;
-    const std::vector<AskResult> results =
-        reader.ask_batch(queries, options, [&](std::size_t query, const AskResult&) { order.push_back(query); });
+    const std::vector<AskResult> results = reader.ask_batch(
+        queries, options, [&](std::size_t query, const AskResult&) { order.push_back(query); });
     ASSERT_EQ(results.size(), queries.size());
     ASSERT_EQ(order.size(), queries.size());
     EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));

@@ -5,6 +5,7 @@
 #include <kvasir/error.h>
 #include <kvasir/generative_reader.h>
 #include <kvasir/generator.h>
+#include <kvasir/hub.h>
 #include <kvasir/log.h>
 #include <kvasir/reader.h>
 
@@ -25,6 +26,28 @@ int load_a_model() {
 int show_warnings() {
   kvasir::set_log_sink([](kvasir::LogLevel, std::string_view line) { std::cerr << line << '\n'; });
   return load_a_model();
+}
+
+int fetch_a_model() {
+  try {
+    auto pulled = kvasir::pull_model("deepset/minilm-uncased-squad2");
+    std::cout << pulled.folder << '\n';
+    auto named = kvasir::Reader::load("deepset/minilm-uncased-squad2");
+  } catch (const kvasir::Error& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
+
+int resolve_a_name() {
+  try {
+    auto reader = kvasir::Reader::load("no-such-organisation/no-such-model", {.hub_cache = "no-such-folder"});
+  } catch (const kvasir::Error& error) {
+    std::cout << error.what() << '\n';
+    return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
+  }
+  return 0;
 }
 
 int write_on() {
