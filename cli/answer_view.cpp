@@ -43,7 +43,7 @@ void append_answer(std::string& out, const Asked& asked, const Answer& answer) {
 
 }  // namespace
 
-void append_json_result(std::string& out, const Asked& asked, const Result& result) {
+void append_json_result(std::string& out, const Asked& asked, const AskResult& result) {
   out += "{\"question\":";
   append_json_string(out, asked.question);
   out += ",\"answers\":[";
@@ -136,7 +136,7 @@ void append_answer_view(std::string& out, const Asked& asked, const Answer& answ
 
 }  // namespace
 
-void append_human_result(std::string& out, const Asked& asked, const Result& result,
+void append_human_result(std::string& out, const Asked& asked, const AskResult& result,
                          const ViewOptions& options) {
   if (result.answers.empty()) {
     out += styled("No answer in the text", options.style.warning, options.style.reset) + '\n';

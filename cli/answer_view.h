@@ -22,7 +22,7 @@ struct Asked {
 // {"question":…,"answers":[{"answer":…,"score":…,"start":…,"end":…,"file":…}],"no_answer_score":…,"windows":…}\n
 // start and end count code points of the text; file is null for --context, "-" for standard input. An answer
 // from a converted file also has "location":"page 3".
-void append_json_result(std::string& out, const Asked& asked, const Result& result);
+void append_json_result(std::string& out, const Asked& asked, const AskResult& result);
 
 // {"question":…,"answer":…,"known":…,"sentences":[{"text":…,"citations":[1],"supported":true}],
 //  "passages":[{"text":…,"start":…,"end":…,"file":…}]}\n
@@ -35,7 +35,7 @@ struct ViewOptions {
 };
 void append_human_answer(std::string& out, const Asked& asked, const WrittenAnswer& answer,
                          const ViewOptions& options);
-void append_human_result(std::string& out, const Asked& asked, const Result& result,
+void append_human_result(std::string& out, const Asked& asked, const AskResult& result,
                          const ViewOptions& options);
 
 }  // namespace kvasir::cli

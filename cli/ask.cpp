@@ -117,8 +117,8 @@ std::vector<Document> prepare_documents(const Reader& reader, std::vector<TextSo
 }
 
 // Answers one question, with a progress line if it takes long.
-Result answer(const Reader& reader, const std::string& question, std::span<const Document> documents,
-              AskOptions options) {
+AskResult answer(const Reader& reader, const std::string& question, std::span<const Document> documents,
+                 AskOptions options) {
   ProgressLine line(true);
   options.cancel = &interrupt_flag();
   options.progress = [&](std::size_t done, std::size_t total) {
@@ -232,7 +232,7 @@ void run_ask(const AskArguments& arguments, Program& program) {
   for (std::size_t i = 0; i < arguments.questions.size(); ++i) {
     const std::string& question = arguments.questions[i];
     const Asked asked{question, options.decode, documents, sources};
-    const Result result = answer(reader, question, documents, options);
+    const AskResult result = answer(reader, question, documents, options);
     std::string& out = program.out.buffer();
     if (arguments.json) {
       append_json_result(out, asked, result);

@@ -279,7 +279,7 @@ void run_embed(const EmbedArguments& arguments, Program& program) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
   const ReaderOptions options = reader_options(arguments.model);
   const Embedder embedder =
-      Embedder::load(find_model(arguments.model.model),
+      Embedder::load(find_named_model(arguments.model.model, "sentence model"),
                      {.threads = options.threads, .isa = options.isa, .precision = options.precision});
   at_once.reset();
   if (arguments.similarity) return print_similarity(arguments, embedder, program);

@@ -49,7 +49,7 @@ struct SquadArguments {
 struct Answers {
   qa::Predictions chosen;         // by question id
   qa::Predictions best;           // the best answer that is not "no answer"
-  qa::NaProbabilities no_answer;  // Result::no_answer_score; all questions, in the order of the file
+  qa::NaProbabilities no_answer;  // AskResult::no_answer_score; all questions, in the order of the file
   std::size_t windows = 0;
   double seconds = 0;
 };
@@ -82,7 +82,7 @@ class Run {
   void ask() {
     check_interrupt();
     if (queries_.empty()) return;
-    const std::vector<Result> results = reader_.ask_batch(queries_, options_);
+    const std::vector<AskResult> results = reader_.ask_batch(queries_, options_);
     for (std::size_t i = 0; i < results.size(); ++i) {
       const std::string& id = *ids_[i];
       std::string& chosen = answers_.chosen[id];

@@ -194,10 +194,7 @@ std::filesystem::path find_language_model(const std::string& given) {
   const char* name = std::getenv("KVASIR_MODEL");
   const std::string named = !given.empty() || name == nullptr ? given : std::string(name);
   if (is_on_server(named)) return named;
-  if (given.empty() && (name == nullptr || *name == '\0')) {
-    throw UsageError("no language model; name one with --model or KVASIR_MODEL");
-  }
-  return find_model(given);
+  return find_named_model(given, "language model");
 }
 
 std::string read_json_schema(const GenerationArguments& arguments, const std::filesystem::path& model,

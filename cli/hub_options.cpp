@@ -60,31 +60,25 @@ std::string token() {
     } catch (const Error&) {  // most people have none
     }
   }
-  if (std::ranges::any_of(token, [](unsigned char c) { return c <= 0x20 || c >= 0x7F; })) {
-    throw Error(ErrorCode::kInvalidArgument, "HF_TOKEN holds what no token does");
-  }
   return token;
 }
 
 }  // namespace
 
-hub::HubOptions hub_options() {
+std::filesystem::path hub_cache() {
   const std::string cache = first_of({"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"});
-  hub::HubOptions options{.cache = cache.empty() ? hf_home() / "hub" : expanded(cache),
-                          .token = token(),
-                          .offline = is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
-                          .cancel = &interrupt_flag()};
+  return cache.empty() ? hf_home() / "hub" : expanded(cache);
+}
+
+HubOptions hub_options() {
+  HubOptions options{.cache = hub_cache(),
+                     .token = token(),
+                     .offline = is_on("HF_HUB_OFFLINE") || is_on("TRANSFORMERS_OFFLINE"),
+                     .cancel = &interrupt_flag()};
   if (std::string endpoint = variable("HF_ENDPOINT"); !endpoint.empty()) {
-    while (endpoint.ends_with('/')) endpoint.pop_back();
     options.endpoint = std::move(endpoint);
   }
   return options;
-}
-
-ModelName parse_model_name(const std::string& text) {
-  const std::size_t at = text.find('@');
-  if (at == std::string::npos) return {.id = text};
-  return {.id = text.substr(0, at), .revision = text.substr(at + 1)};
 }
 
 std::string size_text(std::uint64_t bytes) {

@@ -69,7 +69,7 @@ std::string revisions_text(const hub::CachedModel& model) {
 }
 
 void run_list(bool json, Program& program) {
-  const hub::Cache cache(hub_options().cache);
+  const hub::Cache cache(hub_cache());
   const std::vector<hub::CachedModel> models = cache.models();
   std::size_t width = 0;
   for (const hub::CachedModel& model : models) width = std::max(width, model.id.size());

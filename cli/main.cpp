@@ -11,11 +11,11 @@
 #include <string_view>
 #include <vector>
 
-#include "base/log.h"
 #include "command.h"
 #include "help.h"
 #include "interrupt.h"
 #include "kvasir/error.h"
+#include "kvasir/log.h"
 
 namespace kvasir::cli {
 
@@ -162,8 +162,7 @@ int guarded_main(int argc, char** argv) {
 int main(int argc, char** argv) {
   kvasir::cli::hold_standard_descriptors();
   kvasir::cli::install_interrupt_handlers();
-  kvasir::base::set_log_sink([](kvasir::base::LogLevel level, std::string_view line) {
-    if (level == kvasir::base::LogLevel::kWarning) kvasir::cli::complain(std::string(line));
-  });
+  kvasir::set_log_sink(
+      [](kvasir::LogLevel, std::string_view line) { kvasir::cli::complain(std::string(line)); });
   return kvasir::cli::guarded_main(argc, argv);
 }

@@ -3,10 +3,10 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "hub/cache.h"
-#include "hub/names.h"
+#include "command.h"
 #include "hub_options.h"
 #include "kvasir/error.h"
+#include "kvasir/hub.h"
 
 namespace kvasir::cli {
 
@@ -19,16 +19,8 @@ bool is_model(const std::filesystem::path& folder) {
   return std::filesystem::exists(folder / "config.json", ignored);
 }
 
-// A folder goes before a model of that name; what can only be a path stays one, for an error that names it.
 std::filesystem::path named_model(const std::string& given) {
-  std::error_code ignored;
-  if (std::filesystem::exists(given, ignored)) return given;
-  const ModelName name = parse_model_name(given);
-  if (!hub::is_repo_id(name.id)) return given;
-  const hub::Cache cache(hub_options().cache);
-  if (const auto folder = cache.find(name.id, name.revision)) return *folder;
-  throw Error(ErrorCode::kNotFound, given + ": neither a folder nor a model in " + cache.root().string() +
-                                        "; kvasir pull " + given + " fetches one of that name");
+  return resolve_model(given, {.cache = hub_cache()});
 }
 
 std::filesystem::path shipped_model() {
@@ -50,6 +42,14 @@ std::filesystem::path find_model(const std::string& given) {
   if (const char* name = std::getenv("KVASIR_MODEL"); name != nullptr && *name != '\0')
     return named_model(name);
   return shipped_model();
+}
+
+std::filesystem::path find_named_model(const std::string& given, const std::string& what) {
+  const char* name = std::getenv("KVASIR_MODEL");
+  if (given.empty() && (name == nullptr || *name == '\0')) {
+    throw UsageError("no " + what + "; name one with --model or KVASIR_MODEL");
+  }
+  return find_model(given);
 }
 
 std::filesystem::path find_reader(const std::string& given) {

@@ -13,6 +13,11 @@ namespace kvasir::cli {
 // from. Throws kvasir::Error{kNotFound} if there is none of these.
 std::filesystem::path find_model(const std::string& given);
 
+// For commands that the model which ships is of no use to: throws UsageError if none is named, saying that
+// `what`
+// ("sentence model") is missing.
+std::filesystem::path find_named_model(const std::string& given, const std::string& what);
+
 // The same without the environment's KVASIR_MODEL, which may be a language model.
 std::filesystem::path find_reader(const std::string& given);
 

@@ -1,14 +1,11 @@
 // kvasir pull: a model from the hub into the cache.
-#include "hub/pull.h"
-
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
 #include <string>
 
 #include "command.h"
 #include "hub_options.h"
+#include "kvasir/hub.h"
 #include "progress.h"
 
 namespace kvasir::cli {
@@ -42,7 +39,7 @@ class FileBar {
  public:
   explicit FileBar(bool enabled) : enabled_(enabled) {}
 
-  void update(const hub::FileProgress& file) {
+  void update(const FileProgress& file) {
     if (file.name != name_) {
       line_ = std::make_unique<ProgressLine>(enabled_);
       name_ = file.name;
@@ -73,18 +70,18 @@ class FileBar {
 };
 
 void run_pull(const PullArguments& arguments, Program& program) {
-  ModelName name = parse_model_name(arguments.model);
-  if (!arguments.revision.empty()) name.revision = arguments.revision;
+  std::string name = arguments.model;
+  if (!arguments.revision.empty()) name = name.substr(0, name.find('@')) + "@" + arguments.revision;
   FileBar bar(!arguments.quiet);
-  const auto progress = [&](const hub::FileProgress& file) {
+  HubOptions options = hub_options();
+  options.progress = [&](const FileProgress& file) {
     bar.update(file);
     if (file.done != file.total || arguments.quiet) return;
     program.out.write(printable(file.name) + "  " + size_text(file.total) +
                       (file.cached ? "  (was there)" : "") + "\n");
     program.out.flush();
   };
-  const hub::PulledModel model =
-      hub::pull({.id = name.id, .revision = name.revision, .progress = progress}, hub_options());
+  const PulledModel model = pull_model(name, options);
   program.out.write(printable(model.folder.string()) + "\n");
 }
 

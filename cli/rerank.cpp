@@ -217,7 +217,7 @@ void run_rerank(const RerankArguments& arguments, Program& program) {
   std::optional<InterruptAtOnce> at_once(std::in_place);
   const ReaderOptions options = reader_options(arguments.model);
   const Reranker reranker =
-      Reranker::load(find_model(arguments.model.model),
+      Reranker::load(find_named_model(arguments.model.model, "cross-encoder"),
                      {.threads = options.threads, .isa = options.isa, .precision = options.precision});
   at_once.reset();
   if (arguments.jsonl) {

@@ -22,7 +22,7 @@ void add_rm(CLI::App& app, Program& program) {
   command->callback([ids, &program] {
     program.command = "rm";
     program.action = [ids, &program] {
-      const hub::Cache cache(hub_options().cache);
+      const hub::Cache cache(hub_cache());
       for (const std::string& id : *ids) {
         const std::uint64_t freed = cache.remove(id);
         program.out.write("deleted " + id + ", " + size_text(freed) + "\n");

@@ -34,6 +34,9 @@ struct EmbedderOptions {
   std::string isa = {};
   // What matrix products are computed in: "fp32", "bf16", "int8", or "auto": as the weights are stored.
   std::string precision = "auto";
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 struct EmbedOptions {
@@ -65,7 +68,7 @@ class Embedder {
   // Loads a folder in the layout of sentence-transformers, or an encoder's, whose vectors are then the means
   // of all tokens. Throws kNotFound, kIo, kFormat, kUnsupported, kInvalidArgument (a model of another kind,
   // which the message names).
-  static Embedder load(const std::filesystem::path& folder, const EmbedderOptions& options = {});
+  static Embedder load(const std::filesystem::path& model, const EmbedderOptions& options = {});
 
   // Throws kInvalidArgument for a text that is not UTF-8, and for a prompt that the model does not have.
   Embedding embed(std::string_view text, const EmbedOptions& options = {}) const;

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kvasir/error.h"
@@ -42,6 +43,9 @@ struct GeneratorOptions {
   std::string chat_template = {};
   // For models on a server.
   std::string api_key = {};
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 // Names and meanings are those of transformers' GenerationConfig, presence_penalty, frequency_penalty and
@@ -135,9 +139,11 @@ struct GenerateResult {
 
 class Generator {
  public:
-  // Loads a model folder of the Hugging Face kind. "openai://HOST:PORT/NAME" (or openais://, by HTTPS) is a
-  // model on a server that speaks OpenAI's API, as vLLM, llama.cpp and Ollama do. Throws Error: kNotFound,
-  // kFormat, kUnsupported, kInvalidArgument (options).
+  // Loads a model: a folder of the Hugging Face kind; a GGUF file, or a folder that holds one and no
+  // config.json; a model that was fetched (kvasir/hub.h), by its name, such as "bigscience/bloomz-560m";
+  // "openai://HOST:PORT/NAME" (or openais://, by HTTPS), a model on a server that speaks OpenAI's API, as
+  // vLLM, llama.cpp and Ollama do. Throws Error: kNotFound, kIo, kFormat, kUnsupported, kInvalidArgument
+  // (options).
   static Generator load(const std::filesystem::path& model, const GeneratorOptions& options = {});
 
   // Writes on. Throws Error: kInvalidArgument (options; an empty prompt without bos; a prompt longer than the
@@ -172,9 +178,8 @@ class Generator {
   double multiply_adds(std::size_t tokens) const noexcept;
   int threads() const noexcept;
 
-  class Impl;  // one of a model here, one of a model on a server
-
  private:
+  struct Impl;
   explicit Generator(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
   std::shared_ptr<const Impl> impl_;
 };

@@ -49,6 +49,9 @@ struct ReaderOptions {
   // question to the same texts with the same options gets the same result again, bit by bit, without running
   // the model. Everything is compared, so no other question can get it. 0: no such memory.
   std::size_t answer_cache_bytes = std::size_t{16} << 20;
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 // Arguments of one call, by the names of the transformers pipeline and of run_qa. An unset optional takes the
@@ -122,7 +125,7 @@ struct Answer {
   std::size_t document = 0;
 };
 
-struct Result {
+struct AskResult {
   // Best first, at most top_k. squad: none where run_qa predicts its literal "empty" for want of a candidate.
   std::vector<Answer> answers;
 
@@ -169,8 +172,10 @@ class Reader {
   // shards of either), and from it, if there is one, kvasir_reader.json: the calibration of this model's
   // probabilities,
   //   {"format_version": 1, "calibration": {"temperature": 1.0, "no_answer_bias": 0.0}}
-  // Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor), kUnsupported (family or option).
-  static Reader load(const std::filesystem::path& folder, const ReaderOptions& options = {});
+  // A name such as "deepset/minilm-uncased-squad2" is a model that was fetched (kvasir/hub.h), unless there
+  // is a folder of that name. Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor),
+  // kUnsupported (family or option).
+  static Reader load(const std::filesystem::path& model, const ReaderOptions& options = {});
 
   // Tokenises a text. The name appears in error messages. Throws kInvalidArgument for text that is empty or
   // not valid UTF-8 (naming the byte offset), kResourceExhausted for more than 1 GiB or than memory holds.
@@ -180,9 +185,9 @@ class Reader {
   // Throws kInvalidArgument (empty question, option out of range, question too long for the window, document
   // of another Reader), kUnsupported (padding that the tokenizer does not have), kFormat (weights that yield
   // no finite logits), kCancelled.
-  Result ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
-  Result ask(std::string_view question, std::span<const Document> documents,
-             const AskOptions& options = {}) const;
+  AskResult ask(std::string_view question, const Document& document, const AskOptions& options = {}) const;
+  AskResult ask(std::string_view question, std::span<const Document> documents,
+                const AskOptions& options = {}) const;
 
   // Answers many questions; windows of all of them share the model's batches, and windows that are the same
   // token for token run once. Results in the order of the
@@ -191,12 +196,12 @@ class Reader {
   // before the first one runs. Throws as ask; the message of a bad query begins with its index.
   //
   //   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
-  //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
   //     std::cout << query << ": " << result.answers.at(0).text << '\n';
   //   });
-  using OnResult = std::function<void(std::size_t query, const Result& result)>;
-  std::vector<Result> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
-                                const OnResult& on_result = {}) const;
+  using OnResult = std::function<void(std::size_t query, const AskResult& result)>;
+  std::vector<AskResult> ask_batch(std::span<const Query> queries, const AskOptions& options = {},
+                                   const OnResult& on_result = {}) const;
 
   int max_seq_len() const noexcept;            // the model's limit, in tokens
   int threads() const noexcept;                // in use, the caller's included

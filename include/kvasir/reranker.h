@@ -32,6 +32,9 @@ struct RerankerOptions {
   std::string isa = {};
   // What matrix products are computed in: "fp32", "bf16", "int8", or "auto": as the weights are stored.
   std::string precision = "auto";
+  // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
+  // kvasir/hub.h.
+  std::filesystem::path hub_cache = {};
 };
 
 struct ScoreOptions {
@@ -64,7 +67,7 @@ class Reranker {
  public:
   // Throws kNotFound, kIo, kFormat, kUnsupported, kInvalidArgument (a model of another kind, which the
   // message names).
-  static Reranker load(const std::filesystem::path& folder, const RerankerOptions& options = {});
+  static Reranker load(const std::filesystem::path& model, const RerankerOptions& options = {});
 
   // Throws kInvalidArgument for a text that is not UTF-8.
   PairScore score(const TextPair& pair, const ScoreOptions& options = {}) const;

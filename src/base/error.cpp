@@ -2,21 +2,12 @@
 
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace kvasir {
 
-namespace {
-
-std::string one_line(std::string message) {
-  for (char& c : message) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return message;
-}
-
-}  // namespace
-
 Error::Error(ErrorCode code, std::string message)
-    : std::runtime_error(one_line(std::move(message))), code_(code) {}
+    : std::runtime_error(base::one_line(std::move(message))), code_(code) {}
 
 const char* error_code_name(ErrorCode code) noexcept {
   switch (code) {

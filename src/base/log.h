@@ -1,18 +1,13 @@
-// Where the library's warnings go. The library never prints: it hands lines to a sink, and by default there
-// is none.
+// How the library issues warnings: lines for the sink that kvasir/log.h describes.
 #pragma once
 
-#include <functional>
 #include <string_view>
+
+#include "kvasir/log.h"
 
 namespace kvasir::base {
 
-enum class LogLevel { kDebug, kInfo, kWarning };
-
-using LogSink = std::function<void(LogLevel level, std::string_view line)>;
-
-// Replaces the sink for the whole process (empty = discard). Thread-safe.
-void set_log_sink(LogSink sink);
+// Control characters, which names in a file may hold, become '?', so that it is one line.
 void log(LogLevel level, std::string_view line);
 
 }  // namespace kvasir::base

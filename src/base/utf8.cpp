@@ -4,6 +4,13 @@
 
 namespace kvasir::base {
 
+std::string one_line(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return text;
+}
+
 namespace {
 
 constexpr std::size_t kStep = 1024;  // bytes between checkpoints

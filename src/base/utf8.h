@@ -37,6 +37,10 @@ inline CodePoint decode_utf8(std::string_view text, std::size_t at) noexcept {
 // Appends c to out. Precondition: c <= 0x10FFFF, not a surrogate.
 void append_utf8(std::string& out, char32_t c);
 
+// The text with '?' in place of control characters, such as line feeds: one line that cannot drive a
+// terminal.
+std::string one_line(std::string text);
+
 // Converts byte offsets of one text to code points and UTF-16 units and back. Keeps a checkpoint every 1024
 // bytes (12 bytes each, ~1 % of the text), so a lookup scans less than that.
 class OffsetMap {

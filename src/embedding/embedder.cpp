@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/utf8.h"
+#include "kvasir/hub.h"
 #include "models/model_kind.h"
 #include "models/sentence_modules.h"
 #include "runtime/engine.h"
@@ -144,8 +145,9 @@ void check_kind(const std::filesystem::path& folder) {
 
 }  // namespace
 
-Embedder Embedder::load(const std::filesystem::path& folder, const EmbedderOptions& options) {
+Embedder Embedder::load(const std::filesystem::path& model, const EmbedderOptions& options) {
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
+  const std::filesystem::path folder = resolve_model(model, {.cache = options.hub_cache});
   check_kind(folder);
   // The small files first: what is wrong with them should not wait for the weights.
   models::SentenceModules modules = models::has_sentence_modules(folder)

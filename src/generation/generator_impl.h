@@ -1,16 +1,26 @@
-// What stands behind a Generator: a model here (local_model.h) or on a server (remote_model.h).
+// The interface that a Generator calls: a language model in this process (local_model.cpp) or on a server
+// (remote_model.cpp). Its functions do what those of Generator do.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "kvasir/generator.h"
 
-namespace kvasir {
+namespace kvasir::generation {
 
-class Generator::Impl {
+class LanguageModel {
  public:
-  Impl() = default;
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  virtual ~Impl() = default;
+  LanguageModel() = default;
+  LanguageModel(const LanguageModel&) = delete;
+  LanguageModel& operator=(const LanguageModel&) = delete;
+  virtual ~LanguageModel() = default;
 
   virtual GenerateResult generate(std::string_view prompt, const GenerateOptions& options) const = 0;
   virtual GenerateResult generate_ids(const std::vector<std::int32_t>& prompt_ids,
@@ -32,17 +42,13 @@ class Generator::Impl {
   virtual int threads() const noexcept = 0;
 };
 
-namespace generation {
-
 // Throws kInvalidArgument for options that make no sense, whatever the model.
 void check_options(const GenerateOptions& options);
 
-std::shared_ptr<const Generator::Impl> load_local_model(const std::filesystem::path& model,
-                                                        const GeneratorOptions& options);
-// Null: it is no name of a model on a server.
-std::shared_ptr<const Generator::Impl> find_remote_model(const std::string& name,
-                                                         const GeneratorOptions& options);
+std::shared_ptr<const LanguageModel> load_local_model(const std::filesystem::path& model,
+                                                      const GeneratorOptions& options);
+// Null if `name` is not that of a model on a server, openai://HOST:PORT/NAME.
+std::shared_ptr<const LanguageModel> find_remote_model(const std::string& name,
+                                                       const GeneratorOptions& options);
 
-}  // namespace generation
-
-}  // namespace kvasir
+}  // namespace kvasir::generation

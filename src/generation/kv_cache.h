@@ -1,15 +1,16 @@
-// The keys and values of many sequences: a pool of pages of 16 tokens, of which sequences that begin alike
-// share the first ones (a system prompt, retrieved passages), also one after another.
+// The keys and values of many sequences, in a pool of pages of 16 tokens each. Sequences that begin with the
+// same tokens (a system prompt, retrieved passages) share their first pages, also if one comes after the
+// other.
 //
 //   KvCache cache(model.kv_shape(kernels::KvType::kF16), {.max_bytes = …});
-//   KvCache::Sequence sequence = cache.begin(prompt);            // sequence.length() tokens are there
-//   already if (!cache.reserve(sequence, prompt.size())) …               // no room … run
-//   prompt[sequence.length(), …) with sequence.pages() … cache.commit(sequence, prompt); // now it has all of
-//   them
+//   KvCache::Sequence sequence = cache.begin(prompt);      // sequence.length() tokens are there already
+//   if (!cache.reserve(sequence, prompt.size())) …         // there is no room
+//   … run prompt[sequence.length(), …) with sequence.pages() …
+//   cache.commit(sequence, prompt);                        // now all tokens of the prompt are there
 //
-// A full page is known by the page before it and its 16 ids, compared exactly, so what is shared is what
-// would have been computed. Pages that no sequence holds stay until their memory is wanted, the least
-// recently used first. Not thread-safe: one loop owns it.
+// A full page is identified by the page before it and its 16 ids, which are compared exactly: sharing it
+// gives what computing it again would. Pages that no sequence holds are kept until their memory is needed,
+// and the least recently used is reused first. Not thread-safe: one loop owns the cache.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +48,7 @@ class KvCache {
     ~Sequence() { clear(); }
 
     std::size_t length() const noexcept { return length_; }  // tokens whose keys and values are there
-    // From now on its pages do not become known to others: what it stores depends on more than the ids.
+    // From now on its pages do not become known: what they hold depends on more than the ids.
     void keep_private() noexcept { private_ = true; }
     std::span<std::byte* const> pages() const noexcept { return memory_; }
     void clear() noexcept;
@@ -61,14 +62,15 @@ class KvCache {
     bool private_ = false;
   };
 
-  // A sequence that begins with the pages that are known of these ids; at least one id is left to run. At
-  // most `most` tokens are taken from others.
+  // A sequence that begins with the known pages of these ids. At least one id is left to run, and at most
+  // `most` tokens come from known pages.
   Sequence begin(std::span<const std::int32_t> ids, std::size_t most = SIZE_MAX);
-  // Makes room for so many tokens in all. False: there is no memory, and the sequence is as before.
+  // Makes room for this many tokens in all. False: there is no memory, and the sequence is unchanged.
   bool reserve(Sequence& sequence, std::size_t tokens);
-  // Says that the first ids.size() tokens are there now, and what they are: full pages become known.
+  // To be called when keys and values of the first ids.size() tokens were stored; ids: those tokens. Full
+  // pages become known to later sequences.
   void commit(Sequence& sequence, std::span<const std::int32_t> ids);
-  // A second sequence like the first. False: there is no memory for a copy of the page that is not full.
+  // Makes `copy` the same as `sequence`. False: there is no memory for a copy of the page that is not full.
   bool fork(const Sequence& sequence, Sequence& copy);
 
   const models::KvShape& shape() const noexcept { return shape_; }
@@ -77,7 +79,7 @@ class KvCache {
   std::size_t pages_allocated() const noexcept { return pages_.size(); }
 
  private:
-  // What a full page is known by. serial: of the page before; 0: it is the first.
+  // Identifies a full page. before: the serial number of the page before it; 0: it is the first.
   struct Key {
     std::uint64_t before;
     std::int32_t ids[kernels::kPageTokens];
@@ -96,7 +98,7 @@ class KvCache {
   Options options_;
   std::size_t max_pages_;
   std::vector<std::unique_ptr<Page>> pages_;
-  std::list<Page*> idle_;  // that no sequence holds; what is to go first is first
+  std::list<Page*> idle_;  // held by no sequence; the next to be reused is the first
   std::unordered_map<Key, Page*, Hash> known_;
   std::uint64_t next_serial_ = 1;
 };

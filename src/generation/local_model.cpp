@@ -62,7 +62,7 @@ Work work_of(const models::Inventory& inventory, std::size_t vocab_size) {
   return work;
 }
 
-class LocalModel final : public Generator::Impl {
+class LocalModel final : public LanguageModel {
  public:
   LocalModel(const formats::ModelFolder& folder, const GeneratorOptions& options, base::Isa isa)
       : kernels_(kernels::kernels_for(isa)),
@@ -263,8 +263,8 @@ class LocalModel final : public Generator::Impl {
 
 }  // namespace
 
-std::shared_ptr<const Generator::Impl> load_local_model(const std::filesystem::path& model,
-                                                        const GeneratorOptions& options) {
+std::shared_ptr<const LanguageModel> load_local_model(const std::filesystem::path& model,
+                                                      const GeneratorOptions& options) {
   if (options.threads < 0) {
     throw Error(ErrorCode::kInvalidArgument,
                 "threads: should be >= 0 (got " + std::to_string(options.threads) + "); 0 means all cores");

@@ -97,7 +97,7 @@ void check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows, const 
   }
   // Rows are rounded up: BLOOM has 200 more than tokens, MPT 155.
   if (rows > 2 * tokens + 1000) {
-    base::log(base::LogLevel::kWarning, sizes + "; do they belong together?");
+    base::log(LogLevel::kWarning, sizes + "; do they belong together?");
   }
 }
 

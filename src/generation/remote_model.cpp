@@ -13,7 +13,7 @@ namespace {
 // Bytes of English text per token, about, for tokenizers of today.
 constexpr std::size_t kBytesPerToken = 4;
 
-class RemoteModel final : public Generator::Impl {
+class RemoteModel final : public LanguageModel {
  public:
   RemoteModel(remote::Endpoint endpoint, const GeneratorOptions& options)
       : client_(std::move(endpoint), {.api_key = options.api_key}) {}
@@ -117,8 +117,8 @@ class RemoteModel final : public Generator::Impl {
 
 }  // namespace
 
-std::shared_ptr<const Generator::Impl> find_remote_model(const std::string& name,
-                                                         const GeneratorOptions& options) {
+std::shared_ptr<const LanguageModel> find_remote_model(const std::string& name,
+                                                       const GeneratorOptions& options) {
   std::optional<remote::Endpoint> endpoint = remote::parse_endpoint(name);
   if (!endpoint) return nullptr;
   return std::make_shared<const RemoteModel>(std::move(*endpoint), options);

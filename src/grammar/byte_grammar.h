@@ -1,8 +1,10 @@
-// A grammar over bytes, and a matcher that goes through it byte by byte.
+// A grammar over bytes: nodes that refer to each other by number. ByteMatcher (byte_matcher.h) matches texts
+// against it.
 //
-// The matcher keeps all ways in which the text so far can be read: threads, each a place in the grammar and
-// what is to follow it. Continuations are shared and numbered, so that a thread is three numbers and equal
-// states are equal.
+//   ByteGrammar grammar;
+//   const NodeId digit = grammar.set(digits);
+//   const NodeId number = grammar.repeat(digit, 1);
+//   if (!grammar.prune(number)) …    // no text matches
 #pragma once
 
 #include <bitset>
@@ -27,7 +29,7 @@ class ByteGrammar {
       kSet,       // one byte of set
       kSequence,  // children in order
       kChoice,    // one of the children; none: nothing matches
-      kRepeat     // children[0], at least min and at most max times
+      kRepeat,    // children[0], at least min and at most max times
     };
     Type type = Type::kChoice;
     std::string bytes;
@@ -42,12 +44,12 @@ class ByteGrammar {
   NodeId choice(std::vector<NodeId> children);
   NodeId repeat(NodeId child, std::uint32_t min, std::uint32_t max = kUnlimited);
   NodeId optional(NodeId child) { return choice({child, literal("")}); }
-  // A node that is filled in later: how a grammar refers to itself.
+  // A node whose meaning is given later, by define(), so that a grammar can refer to itself.
   NodeId declare() { return choice({}); }
   void define(NodeId declared, NodeId meaning) { nodes_[declared].children = {meaning}; }
 
-  // Takes out what can never come to an end: what is left goes on from every place that it lets a text come
-  // to. Returns whether anything matches root.
+  // Removes alternatives and repetitions that no finite text can match. From then on, every beginning of a
+  // text that the grammar lets through can be completed. Returns whether any text matches `root`.
   bool prune(NodeId root);
 
   const Node& node(NodeId id) const noexcept { return nodes_[id]; }

@@ -183,7 +183,7 @@ PulledModel pull(const PullRequest& request, const HubOptions& options) {
   if (options.offline) {
     if (in_cache) return cached(*in_cache);
     throw Error(ErrorCode::kNotFound, request.id + ": not in " + options.cache.string() +
-                                          ", and HF_HUB_OFFLINE forbids to ask the hub");
+                                          "; the hub is not asked (HubOptions::offline, HF_HUB_OFFLINE)");
   }
   Puller puller(request, options);
   try {
@@ -192,7 +192,7 @@ PulledModel pull(const PullRequest& request, const HubOptions& options) {
     // What is here may do where the hub cannot be reached, but not for another commit that the hub has.
     const bool outdated = in_cache && !puller.commit().empty() && in_cache->filename() != puller.commit();
     if (error.code() != ErrorCode::kIo || !in_cache || outdated) throw;
-    base::log(base::LogLevel::kWarning, std::string(error.what()) + "; using what is in the cache");
+    base::log(LogLevel::kWarning, std::string(error.what()) + "; using what is in the cache");
     return cached(*in_cache);
   }
 }

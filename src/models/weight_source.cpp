@@ -146,7 +146,7 @@ void WeightSource::warn_about_unused() const {
     if (!used_.contains(canonical) && !is_ignored(canonical)) unused.push_back(stored.name);
   }
   if (unused.empty()) return;
-  base::log(base::LogLevel::kWarning,
+  base::log(LogLevel::kWarning,
             origin() + ": " + std::to_string(unused.size()) +
                 " tensors are not part of the model and were left out: " + some_of(unused));
 }

@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kEntryBytes = 300;
 constexpr std::size_t kTextBytes = 100;
 
-std::size_t bytes_of(std::string_view question, std::size_t texts, const Result& result) noexcept {
+std::size_t bytes_of(std::string_view question, std::size_t texts, const AskResult& result) noexcept {
   std::size_t bytes = kEntryBytes + question.size() + texts * sizeof(void*);
   for (const Answer& answer : result.answers) bytes += sizeof answer + answer.text.size();
   return bytes;
@@ -47,7 +47,7 @@ AnswerOptions answer_options(const AskOptions& options) {
           pad_to_max_length};
 }
 
-std::optional<Result> AnswerCache::find(const AnswerKey& key) {
+std::optional<AskResult> AnswerCache::find(const AnswerKey& key) {
   if (limit_ == 0) return {};
   const std::uint64_t hash = hash_of(key);
   const std::lock_guard guard(mutex_);
@@ -57,7 +57,7 @@ std::optional<Result> AnswerCache::find(const AnswerKey& key) {
   return entry->result;
 }
 
-void AnswerCache::store(const AnswerKey& key, const Result& result) {
+void AnswerCache::store(const AnswerKey& key, const AskResult& result) {
   std::size_t size = bytes_of(key.question, key.texts.size(), result);
   for (const PreparedText* text : key.texts) size += kTextBytes + text->text.size();
   if (size > limit_) return;
@@ -92,7 +92,7 @@ AnswerCache::Entries::iterator AnswerCache::locate(std::uint64_t hash, const Ans
   return entries_.end();
 }
 
-void AnswerCache::add(std::uint64_t hash, const AnswerKey& key, const Result& result) {
+void AnswerCache::add(std::uint64_t hash, const AnswerKey& key, const AskResult& result) {
   Entry& entry = entries_.emplace_back(Entry{.hash = hash,
                                              .question = std::string(key.question),
                                              .texts = {},

@@ -39,8 +39,8 @@ class AnswerCache {
   // Several entries of one text share it. 0: holds nothing.
   explicit AnswerCache(std::size_t bytes) : limit_(bytes) {}
 
-  std::optional<Result> find(const AnswerKey& key);
-  void store(const AnswerKey& key, const Result& result);
+  std::optional<AskResult> find(const AnswerKey& key);
+  void store(const AnswerKey& key, const AskResult& result);
 
   std::size_t bytes() const;  // held now
 
@@ -55,12 +55,12 @@ class AnswerCache {
     std::string question;
     std::vector<Texts::value_type*> texts;
     AnswerOptions options;
-    Result result;
+    AskResult result;
   };
   using Entries = std::list<Entry>;
 
   Entries::iterator locate(std::uint64_t hash, const AnswerKey& key);
-  void add(std::uint64_t hash, const AnswerKey& key, const Result& result);
+  void add(std::uint64_t hash, const AnswerKey& key, const AskResult& result);
   Texts::value_type* share(const PreparedText& text);
   void release(Texts::value_type* text) noexcept;
   void drop_oldest() noexcept;

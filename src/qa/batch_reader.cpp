@@ -28,7 +28,7 @@ struct Run {
   text::TokenizedText tokens;
   std::size_t windows = 0;  // in all
   std::size_t done = 0;     // decoded
-  std::optional<Result> cached;
+  std::optional<AskResult> cached;
   // While its windows are on their way:
   std::vector<Context> contexts;
   std::unique_ptr<SpanDecoder> decoder;
@@ -73,7 +73,7 @@ class BatchReader {
     }
   }
 
-  std::vector<Result> read() {
+  std::vector<AskResult> read() {
     for (Run& run : runs_) {
       if (run.cached) {
         report();
@@ -292,9 +292,9 @@ class BatchReader {
     }
   }
 
-  static Result finish(Run& run) {
+  static AskResult finish(Run& run) {
     const Decoded decoded = run.decoder->finish();
-    Result result;
+    AskResult result;
     result.no_answer_score = decoded.no_answer_score;
     result.windows = run.windows;
     for (const DecodedAnswer& answer : decoded.answers) {
@@ -329,13 +329,13 @@ class BatchReader {
   std::size_t group_tokens_ = 0;
   WindowMemory memory_{kMemoryBytes};
   std::size_t windows_ = 0, done_ = 0, reported_ = 0;
-  std::vector<Result> results_;
+  std::vector<AskResult> results_;
 };
 
 }  // namespace
 
-std::vector<Result> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
-                               const AskOptions& options, const Reader::OnResult& on_result) {
+std::vector<AskResult> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
+                                  const AskOptions& options, const Reader::OnResult& on_result) {
   return BatchReader(reader, queries, options, on_result).read();
 }
 

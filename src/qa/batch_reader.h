@@ -19,7 +19,7 @@ struct ReaderQuery {
 
 // Reader::ask_batch. The texts must outlive the call. Windows are built as the model gets to them, so memory
 // does not grow with the length of the documents or the number of queries beyond the results.
-std::vector<Result> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
-                               const AskOptions& options, const Reader::OnResult& on_result);
+std::vector<AskResult> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
+                                  const AskOptions& options, const Reader::OnResult& on_result);
 
 }  // namespace kvasir::qa

@@ -1,23 +1,25 @@
 // The question-answering pipeline of transformers 4.57 (pipelines/question_answering.py), step by step:
 //
-//  1. Allowed are the context's tokens and every token whose id is [CLS], also one that stood as text.
-//     With the context first (padding_side = left) the reference's mask is all zeros: every token is allowed.
-//  2. Logits of the others become -10000; softmax over the window, for starts and for ends, in float32.
-//  3. The null score is the smallest product of the first position's two probabilities over all windows.
-//  4. The first position cannot be answered with.
-//  5. A span scores p_start * p_end if it has at most max_answer_len tokens.
-//  6. The best 2 top_k + 10 spans of a window (top_k without widening) go on, if both ends are allowed. Spans
-//  of
-//     score 0, whose order is NumPy's accident, are dropped here.
-//  7. A span becomes characters: the words of its two tokens as far as this window shows them, or the tokens'
-//     own offsets.
-//  8. Spans of the same text, ignoring case, are one answer, over all windows: scores add up, the place seen
-//     first stays.
+//  1. The tokens of the context are allowed, and every token whose id is that of [CLS], also one that was
+//     written in the text. If the context comes first (padding_side = left), the reference's mask is all
+//     zeros: every token is allowed.
+//  2. Logits of other tokens become -10000. Softmax over the window follows, for starts and for ends, in
+//     float32.
+//  3. The null score is the product of the first position's two probabilities, the smallest over all windows.
+//  4. The first position cannot be part of an answer.
+//  5. A span of at most max_answer_len tokens has the score p_start * p_end.
+//  6. Of the best 2 top_k + 10 spans of a window (top_k if words are not aligned), those whose ends are both
+//     allowed are kept. Spans of score 0 are dropped here; in the reference their order is an accident of
+//     NumPy's sorting.
+//  7. A span becomes characters: from the first to the last character of its two tokens' words, as far as
+//     they lie in this window, or the tokens' own offsets.
+//  8. Spans with the same text, ignoring case, are one answer, over all windows: their scores are added, and
+//     the place that was found first is kept.
 //
-// The quirks stay too: an answer may begin at a [CLS] in the question, which is then looked up as if it were
-// a word of the context, or have offsets that count in the question. Such an answer's end can lie before its
-// begin; its text is empty then, as that of Python's slice. Only offsets beyond the end of the document are
-// mended: they are cut to it.
+// The reference's oddities are reproduced too. An answer may begin at a [CLS] in the question, whose word is
+// then looked up among the words of the context; or its offsets may be those of the question. The end of such
+// an answer can lie before its beginning; its text is then empty, as with a slice in Python. One thing is
+// corrected: offsets beyond the end of the document are cut to it.
 #include <algorithm>
 #include <cmath>
 #include <string>

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "kvasir/error.h"
+#include "kvasir/hub.h"
 #include "qa/batch_reader.h"
 #include "qa/calibration.h"
 #include "qa/reader_impl.h"
@@ -20,9 +21,10 @@ std::uint64_t next_reader_id() noexcept {
 
 }  // namespace
 
-Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& options) {
+Reader Reader::load(const std::filesystem::path& model, const ReaderOptions& options) {
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
 
+  const std::filesystem::path folder = resolve_model(model, {.cache = options.hub_cache});
   // The small files first: what is wrong with them should not wait for the weights.
   const formats::ModelFolder files(folder);
   qa::Calibration calibration = qa::load_calibration(files);
@@ -33,8 +35,8 @@ Reader Reader::load(const std::filesystem::path& folder, const ReaderOptions& op
             std::make_unique<qa::AnswerCache>(options.answer_cache_bytes)}}));
 }
 
-std::vector<Result> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,
-                                      const OnResult& on_result) const {
+std::vector<AskResult> Reader::ask_batch(std::span<const Query> queries, const AskOptions& options,
+                                         const OnResult& on_result) const {
   std::vector<qa::ReaderQuery> reader_queries;
   reader_queries.reserve(queries.size());
   for (std::size_t i = 0; i < queries.size(); ++i) {
@@ -46,14 +48,14 @@ std::vector<Result> Reader::ask_batch(std::span<const Query> queries, const AskO
   return qa::read_batch(*impl_, reader_queries, options, on_result);
 }
 
-Result Reader::ask(std::string_view question, std::span<const Document> documents,
-                   const AskOptions& options) const {
+AskResult Reader::ask(std::string_view question, std::span<const Document> documents,
+                      const AskOptions& options) const {
   qa::ReaderQuery query{.question = question, .texts = {}, .where = ""};
   for (const Document& document : documents) query.texts.push_back(document.impl_.get());
   return std::move(qa::read_batch(*impl_, {&query, 1}, options, {}).front());
 }
 
-Result Reader::ask(std::string_view question, const Document& document, const AskOptions& options) const {
+AskResult Reader::ask(std::string_view question, const Document& document, const AskOptions& options) const {
   return ask(question, std::span(&document, 1), options);
 }
 

@@ -12,11 +12,9 @@ namespace kvasir {
 namespace {
 
 constexpr std::string_view kInstruction =
-    "Answer the question from the numbered passages and from nothing else, in one to three sentences. After "
-    "each "
-    "sentence, write the number of the passage that it comes from, like [1]. If the passages do not hold the "
-    "answer, "
-    "write: ";
+    "Answer the question from the numbered passages and from nothing else, in one to three sentences. "
+    "After each sentence, write the number of the passage that it comes from, like [1]. "
+    "If the passages do not hold the answer, write: ";
 
 // Bytes of text on either side of the place that the reader found: a paragraph, about.
 constexpr std::size_t kPassageContext = 500;
@@ -34,7 +32,7 @@ struct FoundPassage {
 };
 
 // The passages around the reader's answers, best first, none twice.
-std::vector<FoundPassage> find_passages(const Result& result, const std::vector<Document>& documents) {
+std::vector<FoundPassage> find_passages(const AskResult& result, const std::vector<Document>& documents) {
   std::vector<FoundPassage> found;
   for (const Answer& answer : result.answers) {
     if (answer.text.empty()) continue;
@@ -203,7 +201,7 @@ WrittenAnswer GenerativeReader::answer(std::string_view question, const std::vec
   AskOptions ask;
   ask.top_k = kAnswersPerPassage * static_cast<int>(std::min<std::size_t>(options.max_passages, 1000));
   ask.cancel = options.generate.cancel;
-  const Result result = reader_.ask(question, documents, ask);
+  const AskResult result = reader_.ask(question, documents, ask);
   std::vector<FoundPassage> passages = find_passages(result, documents);
   WrittenAnswer answer;
   answer.text = kNotKnown;

@@ -61,7 +61,7 @@ struct DecodedAnswer {
 struct Decoded {
   // Best first, at most top_k. squad: none at all where run_qa answers with its literal "empty".
   std::vector<DecodedAnswer> answers;
-  double no_answer_score = 0;  // see kvasir::Result
+  double no_answer_score = 0;  // see kvasir::AskResult
 };
 
 // Fitted constants that turn logits into probabilities; a model folder may bring its own

@@ -13,25 +13,26 @@ struct TextRange {
 };
 
 // Widens a range to whole words:
-//  - letters, digits, marks and "_" of scripts that put spaces between words stay together;
-//  - never across Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar, Tibetan and the like, which put none: only
-//  a
-//    combining mark is not cut from its base;
-//  - an apostrophe between letters belongs to the word (don't, O'Brien), but an answer may end before an
-//  English
-//    possessive: "Lund" of "Lund's" stays "Lund";
-//  - "." and "," belong to a number between digits (3.14, 1,000), "." also to single letters (U.S., A.D.);
-//  - a hyphen does not: both of its sides are words.
-// An edge that finds no end of the word within 100 code points stays where it was. An empty range stays
+//
+//  - Letters, digits, marks and "_" of scripts that separate words by spaces stay together.
+//  - Han, Kana, Bopomofo, Thai, Lao, Khmer, Myanmar, Tibetan and similar scripts have no such spaces: a range
+//    is not widened across them, except that a combining mark stays with its base.
+//  - An apostrophe between letters belongs to the word (don't, O'Brien), but an answer may end before an
+//    English possessive: "Lund" of "Lund's" stays "Lund".
+//  - "." and "," between digits belong to the number (3.14, 1,000); "." also belongs to single letters
+//    (U.S., A.D.).
+//  - A hyphen belongs to no word: each side of it is a word of its own.
+//
+// An edge stays where it was if the word does not end within 100 code points of it. An empty range stays
 // empty.
 TextRange widen_to_words(std::string_view text, TextRange range);
 
-// One edge of it, which does not depend on the other: where the word that `begin` (or `end`) cuts begins
-// (ends).
+// One edge of widen_to_words(), which does not depend on the other: where the word that `begin` cuts in two
+// begins; where the word that `end` cuts in two ends.
 std::size_t widen_begin(std::string_view text, std::size_t begin);
 std::size_t widen_end(std::string_view text, std::size_t end);
 
-// Without the white space at both ends; empty (begin = end) if there is nothing else.
+// The range without white space at both ends; empty (begin = end) if it holds nothing else.
 TextRange trim_space(std::string_view text, TextRange range);
 
 }  // namespace kvasir::qa

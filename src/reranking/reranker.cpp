@@ -8,6 +8,7 @@
 
 #include "base/json.h"
 #include "base/utf8.h"
+#include "kvasir/hub.h"
 #include "models/model_kind.h"
 #include "reranking/pair_truncation.h"
 #include "runtime/engine.h"
@@ -145,8 +146,9 @@ std::vector<std::string> read_labels(const base::JsonObject& config, std::size_t
 
 struct Reranker::Impl : reranking::LoadedReranker {};
 
-Reranker Reranker::load(const std::filesystem::path& folder, const RerankerOptions& options) {
+Reranker Reranker::load(const std::filesystem::path& model, const RerankerOptions& options) {
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
+  const std::filesystem::path folder = resolve_model(model, {.cache = options.hub_cache});
   const formats::ModelFolder files(folder);
   const models::ModelDescription description = models::describe_model(files);
   if (description.kind == models::ModelKind::kLanguageModel) {

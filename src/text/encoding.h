@@ -41,13 +41,6 @@ struct Encoding {
   std::size_t size() const noexcept { return ids.size(); }
 };
 
-// Windows over the second text of a pair ("only_second" truncation with overflow) or over the first
-// ("only_first").
-struct WindowOptions {
-  std::size_t max_length = 384;  // tokens of a whole sequence, special ones included
-  std::size_t stride = 128;      // tokens by which neighbouring windows overlap
-};
-
 // The context's share of one window: tokens [begin, end) of its TokenizedText.
 struct ContextSlice {
   std::size_t begin = 0, end = 0;

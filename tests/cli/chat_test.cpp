@@ -75,7 +75,7 @@ TEST(Chat, AnswersInJson) {
 }
 
 TEST(Chat, OnATerminal) {
-  if (!terminals_exist()) GTEST_SKIP() << "this system gives no terminals";
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   const TemporaryFolder folder;
   Terminal terminal({"chat", "-m", decoder("llama-gqa"), "-n", "12", "--chat-template", "vicuna"},
                     {.env = {"XDG_STATE_HOME=" + folder.path()}});
@@ -110,7 +110,7 @@ TEST(Chat, OnATerminal) {
 }
 
 TEST(Chat, CtrlCStopsTheAnswerAndNotTheProgram) {
-  if (!terminals_exist()) GTEST_SKIP() << "this system gives no terminals";
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   const TemporaryFolder folder;
   // BLOOM's context of 2048 tokens gives time to press a key.
   Terminal terminal(

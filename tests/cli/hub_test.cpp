@@ -146,20 +146,20 @@ TEST_F(Hub, TheEnvironmentSaysWhereAndWho) {
   folder_.file("home/token", "hf_secret\n");
   EXPECT_EQ(kvasir({"pull", kId}).exit_code, 0);
   EXPECT_EQ(kvasir({"pull", kId}, {"HF_TOKEN=wrong"}).exit_code, 1);
-  expect_refused(kvasir({"pull", kId}, {"HF_TOKEN=a\nb: c"}), "HF_TOKEN holds what no token does");
+  expect_refused(kvasir({"pull", kId}, {"HF_TOKEN=a\nb: c"}), "(HF_TOKEN) holds what no token does");
   // Without HF_HOME: below XDG_CACHE_HOME, then below HOME.
   const std::vector<std::string> offline = {"HF_HOME", "HF_HUB_OFFLINE=1"};
   const auto with = [&](std::vector<std::string> env) {
     env.insert(env.end(), offline.begin(), offline.end());
     return kvasir({"pull", kId}, env);
   };
-  expect_refused(with({"XDG_CACHE_HOME=/tmp/x"}),
-                 "not in /tmp/x/huggingface/hub, and HF_HUB_OFFLINE forbids");
+  expect_refused(with({"XDG_CACHE_HOME=/tmp/x"}), "not in /tmp/x/huggingface/hub; the hub is not asked");
   expect_refused(with({"XDG_CACHE_HOME", "HOME=/tmp/y"}), "not in /tmp/y/.cache/huggingface/hub");
 }
 
 TEST_F(Hub, Offline) {
-  expect_refused(kvasir({"pull", kId}, {"HF_HUB_OFFLINE=1"}), "HF_HUB_OFFLINE forbids to ask the hub");
+  expect_refused(kvasir({"pull", kId}, {"HF_HUB_OFFLINE=1"}),
+                 "the hub is not asked (HubOptions::offline, HF_HUB_OFFLINE)");
   EXPECT_EQ(server_.requests().size(), 0U);
   EXPECT_EQ(kvasir({"pull", kId}).exit_code, 0);
   EXPECT_EQ(kvasir({"pull", kId}, {"TRANSFORMERS_OFFLINE=yes"}).out, snapshot() + "\n");
@@ -175,6 +175,7 @@ TEST_F(Hub, CommandLinesThatMakeNoSense) {
 }
 
 TEST_F(Hub, ABarPerFileOnATerminal) {
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   server_.change = [](const HubRequest& request, HubReply& reply) {
     if (request.cdn && !request.headers.contains("range")) reply.cut_after = 200000;
   };
@@ -189,6 +190,7 @@ TEST_F(Hub, ABarPerFileOnATerminal) {
 }
 
 TEST_F(Hub, CtrlCKeepsWhatWasFetched) {
+  if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   server_.change = [](const HubRequest& request, HubReply& reply) {
     if (!request.cdn) return;
     if (request.headers.contains("range")) {

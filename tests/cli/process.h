@@ -34,7 +34,10 @@ struct TerminalOptions {
   int columns = 80, rows = 24;
   std::vector<std::string> env = {};
 };
-bool terminals_exist();  // whether this system gives pseudo-terminals
+// Whether a pseudo-terminal can be opened here, as Terminal does. In a bare root directory without /dev/pts
+// it cannot, although /dev/ptmx may be there.
+bool terminals_exist();
+inline constexpr const char* kNoTerminal = "skipped: no pseudo-terminal here";
 
 class Terminal {
  public:

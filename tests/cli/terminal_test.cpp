@@ -15,11 +15,10 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-// A bare chroot has no /dev/pts.
 class OnATerminal : public testing::Test {
  protected:
   void SetUp() override {
-    if (!terminals_exist()) GTEST_SKIP() << "this system has no pseudo-terminals";
+    if (!terminals_exist()) GTEST_SKIP() << kNoTerminal;
   }
 };
 

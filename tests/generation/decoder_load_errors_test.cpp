@@ -10,12 +10,12 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
-#include "base/log.h"
 #include "base/mapped_file.h"
 #include "decoder_fixture.h"
 #include "encoder_fixture.h"
 #include "export/gguf_export.h"
 #include "kvasir/generator.h"
+#include "kvasir/log.h"
 #include "malformed/gguf_writer.h"
 #include "temporary_folder.h"
 #include "test_isa.h"
@@ -370,9 +370,9 @@ TEST(DecoderTokenizer, OfAFarSmallerModelIsWarnedOf) {
   }
   formats::write_safetensors(copy / "model.safetensors", tensors);
   std::string warning;
-  base::set_log_sink([&](base::LogLevel, std::string_view line) { warning += line; });
+  set_log_sink([&](LogLevel, std::string_view line) { warning += line; });
   EXPECT_EQ(load_error(folder, "m"), "none");
-  base::set_log_sink({});
+  set_log_sink({});
   EXPECT_THAT(warning, HasSubstr("the tokenizer has 540 tokens, and the model embeddings of 3000; do they"));
 }
 

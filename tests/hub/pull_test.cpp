@@ -12,11 +12,11 @@
 #include <fstream>
 #include <thread>
 
-#include "base/log.h"
 #include "base/mapped_file.h"
 #include "hub/cache.h"
 #include "hub_server.h"
 #include "kvasir/error.h"
+#include "kvasir/log.h"
 #include "temporary_folder.h"
 
 namespace kvasir::hub {
@@ -164,6 +164,30 @@ TEST_F(Pull, SelectsOneKindOfWeights) {
   EXPECT_EQ(select({"pytorch_model.bin.index.json", "config.json"}).weights, "pytorch_model.bin.index.json");
   EXPECT_EQ(select({"tf_model.h5", "config.json"}).weights, "");
   EXPECT_THAT(select({"vocab.json", "merges.txt", "tokenizer.json"}).files, ElementsAre("tokenizer.json"));
+}
+
+TEST(SelectFiles, SentenceModelsBringTheirModules) {
+  const std::vector<std::string> names = {"1_Pooling/config.json",
+                                          "2_Dense/config.json",
+                                          "2_Dense/model.safetensors",
+                                          "2_Dense/pytorch_model.bin",
+                                          "3_Dense/pytorch_model.bin",
+                                          "config.json",
+                                          "config_sentence_transformers.json",
+                                          "model.safetensors",
+                                          "modules.json",
+                                          "onnx/model.onnx",
+                                          "openvino/config.json",
+                                          "sentence_bert_config.json",
+                                          "sentence_notes.txt",
+                                          "vocab.txt"};
+  EXPECT_THAT(select_files(names).files,
+              testing::UnorderedElementsAre(
+                  "config.json", "vocab.txt", "modules.json", "config_sentence_transformers.json",
+                  "1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors",
+                  "3_Dense/pytorch_model.bin", "sentence_bert_config.json", "model.safetensors"));
+  EXPECT_THAT(select_files(std::vector<std::string>{"config.json", "1_Pooling/config.json"}).files,
+              ElementsAre("config.json"));  // no modules.json: other folders are not ours
 }
 
 TEST_F(Pull, Shards) {
@@ -505,10 +529,10 @@ TEST_F(Pull, Offline) {
 TEST_F(Pull, AHubThatIsDownDoesNotMatterForWhatIsHere) {
   run();
   std::vector<std::string> warnings;
-  base::set_log_sink([&](base::LogLevel, std::string_view line) { warnings.emplace_back(line); });
+  set_log_sink([&](LogLevel, std::string_view line) { warnings.emplace_back(line); });
   server_.change = [](const HubRequest&, HubReply& reply) { reply = {.status = 503}; };
   EXPECT_EQ(run().commit, kCommit);
-  base::set_log_sink({});
+  set_log_sink({});
   ASSERT_EQ(warnings.size(), 1U);
   EXPECT_THAT(warnings[0], HasSubstr("using what is in the cache"));
 }

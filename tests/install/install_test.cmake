@@ -16,7 +16,8 @@ function(run expected)
 endfunction()
 
 run("" ${CMAKE_COMMAND} --install ${BUILD} --prefix ${prefix})
-foreach(file bin/kvasir include/kvasir/reader.h include/kvasir/convert.h share/man/man1/kvasir.1 share/bash-completion/completions/kvasir
+foreach(file bin/kvasir include/kvasir/reader.h include/kvasir/convert.h
+    include/kvasir/hub.h include/kvasir/log.h share/man/man1/kvasir.1 share/bash-completion/completions/kvasir
     share/kvasir/models/kvasir-base/model.safetensors)
   if(NOT EXISTS ${prefix}/${file})
     message(FATAL_ERROR "${file} was not installed")

@@ -2,9 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/log.h"
 #include "encoder_fixture.h"
 #include "kvasir/error.h"
+#include "kvasir/log.h"
 #include "models/encoder_model.h"
 #include "models/weight_source.h"
 #include "test_isa.h"
@@ -57,7 +57,7 @@ TEST(CheckpointFiles, SameLogitsFromEach) {
   const std::vector<Window> expected = expected_windows();
   ASSERT_EQ(expected.size(), 3U);
   std::vector<std::string> warnings;
-  base::set_log_sink([&](base::LogLevel, std::string_view line) { warnings.emplace_back(line); });
+  set_log_sink([&](LogLevel, std::string_view line) { warnings.emplace_back(line); });
   const std::vector<Window> clean = run_file("clean.safetensors", "model.safetensors");
   for (std::size_t i = 0; i < expected.size(); ++i) {
     tests::expect_logits(clean[i].start, expected[i].start, "start");
@@ -77,7 +77,7 @@ TEST(CheckpointFiles, SameLogitsFromEach) {
       EXPECT_EQ(actual[i].end, clean[i].end) << file.file;
     }
   }
-  base::set_log_sink({});
+  set_log_sink({});
   EXPECT_THAT(warnings, testing::IsEmpty());  // leftovers of pre-training are not worth a word
 }
 

@@ -5,9 +5,9 @@
 #include <functional>
 #include <limits>
 
-#include "base/log.h"
 #include "encoder_fixture.h"
 #include "kvasir/error.h"
+#include "kvasir/log.h"
 #include "models/encoder_model.h"
 #include "models/weight_source.h"
 #include "test_isa.h"
@@ -252,14 +252,14 @@ TEST(LoadErrors, TruncatedWeights) {
 
 TEST(Weights, LeftoversAreNamedInOneWarning) {
   std::vector<std::string> lines;
-  base::set_log_sink([&](base::LogLevel, std::string_view line) { lines.emplace_back(line); });
+  set_log_sink([&](LogLevel, std::string_view line) { lines.emplace_back(line); });
   const auto add_leftovers = [](ModelCopy& copy) {
     copy.tensors["bert.embeddings.extra"] = copy.tensors.at("qa_outputs.bias");
     copy.tensors["classifier.bias"] = copy.tensors.at("qa_outputs.bias");
     copy.tensors["cls.predictions.bias"] = copy.tensors.at("qa_outputs.bias");  // expected: not worth a word
   };
   EXPECT_EQ(error_after(add_leftovers), "none");
-  base::set_log_sink({});
+  set_log_sink({});
   ASSERT_EQ(lines.size(), 1u);
   EXPECT_THAT(lines[0], HasSubstr("2 tensors are not part of the model and were left out: "
                                   "classifier.bias, bert.embeddings.extra"));

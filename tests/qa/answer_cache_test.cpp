@@ -42,8 +42,8 @@ struct Asked {
   }
 };
 
-Result result_of(const std::string& text) {
-  Result result;
+AskResult result_of(const std::string& text) {
+  AskResult result;
   result.answers.push_back({.text = text, .score = 0.25, .range = {}, .document = 0});
   result.no_answer_score = 0.75;
   result.windows = 3;
@@ -51,7 +51,7 @@ Result result_of(const std::string& text) {
 }
 
 std::string found(AnswerCache& cache, const Asked& asked) {
-  const std::optional<Result> result = cache.find(asked.key());
+  const std::optional<AskResult> result = cache.find(asked.key());
   return result ? result->answers.at(0).text : "nothing";
 }
 
@@ -192,7 +192,7 @@ std::unique_ptr<PreparedText> prepare(const LoadedReader& reader, const std::str
   return prepared;
 }
 
-void expect_equal(const Result& a, const Result& b) {
+void expect_equal(const AskResult& a, const AskResult& b) {
   EXPECT_EQ(a.no_answer_score, b.no_answer_score);
   EXPECT_EQ(a.windows, b.windows);
   ASSERT_EQ(a.answers.size(), b.answers.size());
@@ -219,7 +219,7 @@ TEST(ReadBatch, AHitIsTheSameWithoutRunningTheModel) {
     AskOptions options;
     options.decode = decode;
     options.top_k = 4;
-    const std::vector<Result> expected = read_batch(plain, queries, options, {});
+    const std::vector<AskResult> expected = read_batch(plain, queries, options, {});
     for (std::size_t i = 0; i < queries.size(); i += 2) read_batch(reader, {&queries[i], 1}, options, {});
     std::vector<std::size_t> order;
     std::size_t done = 0, windows = 0;
@@ -227,14 +227,14 @@ TEST(ReadBatch, AHitIsTheSameWithoutRunningTheModel) {
       EXPECT_GT(now, done);
       done = now, windows = all;
     };
-    const auto note = [&](std::size_t query, const Result&) { order.push_back(query); };
-    const std::vector<Result> mixed = read_batch(reader, queries, options, note);
+    const auto note = [&](std::size_t query, const AskResult&) { order.push_back(query); };
+    const std::vector<AskResult> mixed = read_batch(reader, queries, options, note);
     EXPECT_EQ(done, windows);
     ASSERT_EQ(order.size(), queries.size());
     EXPECT_TRUE(std::ranges::is_sorted(order));
     const std::uint64_t tokens = reader.engine.tokens_run();
     done = 0;
-    const std::vector<Result> known = read_batch(reader, queries, options, {});
+    const std::vector<AskResult> known = read_batch(reader, queries, options, {});
     EXPECT_EQ(done, windows);
     EXPECT_EQ(reader.engine.tokens_run(), tokens) << "nothing was left to run";
     for (std::size_t i = 0; i < queries.size(); ++i) {
@@ -251,7 +251,7 @@ TEST(ReadBatch, EqualWindowsRunOnce) {
   const auto ask = [&](std::vector<const PreparedText*> texts, std::string_view question) {
     const ReaderQuery query{.question = question, .texts = std::move(texts), .where = ""};
     const std::uint64_t before = reader.engine.tokens_run();
-    Result result = read_batch(reader, {&query, 1}, {}, {}).front();
+    AskResult result = read_batch(reader, {&query, 1}, {}, {}).front();
     return std::pair(std::move(result), reader.engine.tokens_run() - before);
   };
   const auto [once, tokens] = ask({lund.get(), kiel.get()}, "Where was it signed?");
@@ -269,7 +269,7 @@ TEST(ReadBatch, EqualWindowsRunOnce) {
                        .where = ""});
   }
   const std::uint64_t before = reader.engine.tokens_run();
-  const std::vector<Result> results = read_batch(reader, queries, {}, {});
+  const std::vector<AskResult> results = read_batch(reader, queries, {}, {});
   EXPECT_EQ(reader.engine.tokens_run() - before, 2 * tokens);
   for (int i = 0; i < 299; ++i) expect_equal(results[static_cast<std::size_t>(i)], once);
   expect_equal(results.back(), ask({lund.get(), kiel.get()}, "When was it signed?").first);

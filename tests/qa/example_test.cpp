@@ -50,7 +50,7 @@ TEST_F(Examples, AskBatch) {
   auto reader = kvasir::Reader::load(kModel);
   auto document = reader.prepare("The treaty was signed in Lund in 1676.");
   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
-  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
     std::cout << query << ": " << result.answers.at(0).text << '\n';
   });
   EXPECT_EQ(out_.str(), "0: Lund\n1: 1676\n");

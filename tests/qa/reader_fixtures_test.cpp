@@ -27,7 +27,7 @@ class ReaderFixtures : public testing::TestWithParam<std::string> {
     SCOPED_TRACE(golden.id);
     AskOptions options = golden.options;
     options.decode = Decode::kPipeline;
-    const Result result = reader.ask(golden.question, reader.prepare(golden.context), options);
+    const AskResult result = reader.ask(golden.question, reader.prepare(golden.context), options);
     EXPECT_EQ(result.windows, golden.windows.size());
     ASSERT_EQ(result.answers.size(), golden.pipeline.size());
     for (std::size_t i = 0; i < result.answers.size(); ++i) {
@@ -59,7 +59,7 @@ TEST_P(ReaderFixtures, PipelineWithTheContextFirst) {
   for (const GoldenCase& golden : model_.left_padding_cases) expect_pipeline(reader, golden);
 }
 
-std::string first_text(const Result& result) {
+std::string first_text(const AskResult& result) {
   return result.answers.empty() ? "empty" : result.answers[0].text;  // as run_qa would write it
 }
 
@@ -77,12 +77,12 @@ TEST_P(ReaderFixtures, RunQa) {
       options.max_seq_len = effective.at("max_seq_len").to_number<int>();
       options.doc_stride = effective.at("doc_stride").to_number<int>();
       options.pad_to_max_length = padded;
-      const Result v1 = reader_.ask(golden.question, document, options);
+      const AskResult v1 = reader_.ask(golden.question, document, options);
       EXPECT_EQ(first_text(v1), expected.at("v1").at("prediction").as_string());
       if (!v1.answers.empty())
         expect_close(v1.answers[0].score, expected.at("v1").at("probability").to_number<double>());
       options.handle_impossible_answer = true;
-      const Result v2 = reader_.ask(golden.question, document, options);
+      const AskResult v2 = reader_.ask(golden.question, document, options);
       EXPECT_EQ(first_text(v2), expected.at("v2").at("prediction").as_string());
       EXPECT_NEAR(v2.no_answer_score, expected.at("v2").at("score_diff").to_number<double>(), 2e-3);
     }
@@ -105,7 +105,7 @@ TEST_P(ReaderFixtures, Errors) {
     AskOptions options = read_params(args);
     options.decode = Decode::kPipeline;
     std::string message;
-    Result result;
+    AskResult result;
     try {
       const std::string context(args.at("context").as_string());
       result = reader_.ask(std::string(args.at("question").as_string()), reader_.prepare(context), options);
@@ -137,7 +137,7 @@ TEST_P(ReaderFixtures, KvasirKeepsItsPromises) {
     options.max_seq_len = golden.options.max_seq_len;
     options.doc_stride = golden.options.doc_stride;
     options.top_k = 8;
-    const Result many = reader_.ask(golden.question, document, options);
+    const AskResult many = reader_.ask(golden.question, document, options);
     for (std::size_t i = 0; i < many.answers.size(); ++i) {
       const Answer& answer = many.answers[i];
       EXPECT_GE(answer.score, 0);
@@ -153,7 +153,7 @@ TEST_P(ReaderFixtures, KvasirKeepsItsPromises) {
     }
     for (const int k : {1, 3}) {
       options.top_k = k;
-      const Result few = reader_.ask(golden.question, document, options);
+      const AskResult few = reader_.ask(golden.question, document, options);
       ASSERT_EQ(few.answers.size(), std::min<std::size_t>(static_cast<std::size_t>(k), many.answers.size()));
       for (std::size_t i = 0; i < few.answers.size(); ++i) {
         EXPECT_EQ(few.answers[i].text, many.answers[i].text);

@@ -37,7 +37,7 @@ Error error_of(const Call& call) {
   return {ErrorCode::kInternal, ""};
 }
 
-void expect_equal(const Result& a, const Result& b) {
+void expect_equal(const AskResult& a, const AskResult& b) {
   EXPECT_EQ(a.no_answer_score, b.no_answer_score);
   EXPECT_EQ(a.windows, b.windows);
   ASSERT_EQ(a.answers.size(), b.answers.size());
@@ -80,8 +80,8 @@ TEST(Reader, ABatchEqualsSingleQuestions) {
     options.decode = decode;
     options.top_k = 4;
     std::vector<std::size_t> order;
-    const std::vector<Result> results =
-        reader.ask_batch(queries, options, [&](std::size_t query, const Result&) { order.push_back(query); });
+    const std::vector<AskResult> results = reader.ask_batch(
+        queries, options, [&](std::size_t query, const AskResult&) { order.push_back(query); });
     ASSERT_EQ(results.size(), queries.size());
     ASSERT_EQ(order.size(), queries.size());
     EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
@@ -94,11 +94,11 @@ TEST(Reader, ABatchEqualsSingleQuestions) {
 TEST(Reader, AnswersDoNotDependOnThreadsOrCallers) {
   const Reader reader = load();
   const std::vector<Query> queries = golden_queries(reader);
-  const std::vector<Result> expected = reader.ask_batch(queries);
-  std::vector<std::vector<Result>> results(4);
+  const std::vector<AskResult> expected = reader.ask_batch(queries);
+  std::vector<std::vector<AskResult>> results(4);
   {
     std::vector<std::jthread> callers;
-    for (std::vector<Result>& result : results) {
+    for (std::vector<AskResult>& result : results) {
       callers.emplace_back([&queries, &result, copy = reader] {
         for (const Query& query : queries) {
           const Document again = copy.prepare(query.documents[0].text());
@@ -107,7 +107,7 @@ TEST(Reader, AnswersDoNotDependOnThreadsOrCallers) {
       });
     }
   }
-  for (const std::vector<Result>& result : results) {
+  for (const std::vector<AskResult>& result : results) {
     ASSERT_EQ(result.size(), expected.size());
     for (std::size_t i = 0; i < result.size(); ++i) expect_equal(result[i], expected[i]);
   }
@@ -123,7 +123,7 @@ TEST(Reader, ManyDocumentsAreOneCollection) {
   for (const Query& query : queries) documents.push_back(query.documents[0]);
   AskOptions options;
   options.top_k = 50;
-  const Result all = reader.ask("Where was the treaty signed?", documents, options);
+  const AskResult all = reader.ask("Where was the treaty signed?", documents, options);
   ASSERT_EQ(all.answers.size(), 50U);
   double sum = all.no_answer_score;
   std::vector<std::size_t> used;
@@ -139,7 +139,7 @@ TEST(Reader, ManyDocumentsAreOneCollection) {
   EXPECT_GT(std::unique(used.begin(), used.end()) - used.begin(), 1);
   // The same spans compete whatever the order of the documents.
   std::reverse(documents.begin(), documents.end());
-  const Result reversed = reader.ask("Where was the treaty signed?", documents, options);
+  const AskResult reversed = reader.ask("Where was the treaty signed?", documents, options);
   EXPECT_NEAR(reversed.no_answer_score, all.no_answer_score, 1e-9);
   EXPECT_EQ(reversed.answers[0].text, all.answers[0].text);
   EXPECT_EQ(reversed.answers[0].document, documents.size() - 1 - all.answers[0].document);
@@ -149,7 +149,7 @@ TEST(Reader, TextsWithoutTokens) {
   const Reader reader = load();
   const Document blank = reader.prepare("  \n ");
   AskOptions options;
-  const Result kvasir = reader.ask("Where?", blank, options);
+  const AskResult kvasir = reader.ask("Where?", blank, options);
   EXPECT_TRUE(kvasir.answers.empty());
   EXPECT_EQ(kvasir.no_answer_score, 1);
   EXPECT_EQ(kvasir.windows, 0U);
@@ -158,15 +158,15 @@ TEST(Reader, TextsWithoutTokens) {
   options = {.decode = Decode::kSquad};
   EXPECT_TRUE(reader.ask("Where?", blank, options).answers.empty());
   options.decode = Decode::kPipeline;
-  const Result pipeline = reader.ask("Where?", blank, options);
+  const AskResult pipeline = reader.ask("Where?", blank, options);
   ASSERT_EQ(pipeline.answers.size(), 1U);
   EXPECT_EQ(pipeline.answers[0].text, "");
   // In a batch between others.
   const std::vector<Query> queries{
       {"Where?", {blank}}, {"Where?", {reader.prepare("In Lund.")}}, {"Where?", {blank}}};
   std::vector<std::size_t> order;
-  const std::vector<Result> results =
-      reader.ask_batch(queries, {}, [&](std::size_t query, const Result&) { order.push_back(query); });
+  const std::vector<AskResult> results =
+      reader.ask_batch(queries, {}, [&](std::size_t query, const AskResult&) { order.push_back(query); });
   EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2}));
   EXPECT_EQ(results[1].answers.size(), 1U);
 }
@@ -181,9 +181,9 @@ TEST(Reader, ReportsProgress) {
     seen.push_back(done);
     total = all;
   };
-  const std::vector<Result> results = reader.ask_batch(queries, options);
+  const std::vector<AskResult> results = reader.ask_batch(queries, options);
   std::size_t windows = 0;
-  for (const Result& result : results) windows += result.windows;
+  for (const AskResult& result : results) windows += result.windows;
   EXPECT_EQ(total, windows);
   ASSERT_EQ(seen.size(), windows);
   for (std::size_t i = 0; i < seen.size(); ++i) EXPECT_EQ(seen[i], i + 1);
@@ -220,7 +220,7 @@ TEST(Reader, CallbacksMayThrow) {
   const Reader reader = load();
   const std::vector<Query> queries = golden_queries(reader);
   EXPECT_THROW(
-      reader.ask_batch(queries, {}, [](std::size_t, const Result&) { throw std::runtime_error("full"); }),
+      reader.ask_batch(queries, {}, [](std::size_t, const AskResult&) { throw std::runtime_error("full"); }),
       std::runtime_error);
   EXPECT_EQ(reader.ask_batch(queries).size(), queries.size());
 }
@@ -244,7 +244,7 @@ TEST(Reader, RefusesBadArguments) {
          "document 0: was prepared by another reader");
   const std::vector<Query> queries{{"Where?", {document}}, {"", {document}}};
   std::size_t results = 0;
-  expect(error_of([&] { reader.ask_batch(queries, {}, [&](std::size_t, const Result&) { ++results; }); }),
+  expect(error_of([&] { reader.ask_batch(queries, {}, [&](std::size_t, const AskResult&) { ++results; }); }),
          invalid, "query 1: `question` cannot be empty");
   EXPECT_EQ(results, 0U) << "all are checked before any runs";
   std::string question;
@@ -277,14 +277,14 @@ TEST(Reader, TakesTheModelsCalibration) {
       R"({"format_version": 1, "calibration": {"temperature": 2.5, "no_answer_bias": 1.5}})");
   const Reader plain = load(), calibrated = load(folder.path());
   const std::string context = "The treaty was signed in Lund.";
-  const Result a = plain.ask("Where was the treaty signed?", plain.prepare(context));
-  const Result b = calibrated.ask("Where was the treaty signed?", calibrated.prepare(context));
+  const AskResult a = plain.ask("Where was the treaty signed?", plain.prepare(context));
+  const AskResult b = calibrated.ask("Where was the treaty signed?", calibrated.prepare(context));
   // One span of one token: its odds against "no answer" tell temperature and bias.
   AskOptions one;
   one.max_answer_len = 1;
   one.align_to_words = false;
-  const Result c = plain.ask("Where?", plain.prepare("signed"), one);
-  const Result d = calibrated.ask("Where?", calibrated.prepare("signed"), one);
+  const AskResult c = plain.ask("Where?", plain.prepare("signed"), one);
+  const AskResult d = calibrated.ask("Where?", calibrated.prepare("signed"), one);
   if (plain.prepare("signed").tokens() == 1) {
     const double margin = std::log(c.answers.at(0).score / c.no_answer_score);
     EXPECT_NEAR(std::log(d.answers.at(0).score / d.no_answer_score), margin / 2.5 - 1.5, 1e-9);
@@ -355,7 +355,7 @@ TEST(Reader, LongDocumentsTakeLittleMemory) {
   options.top_k = 20;
   options.doc_stride = 64;
   const std::size_t before = peak_memory();
-  const Result result = reader.ask("Where was the treaty signed?", document, options);
+  const AskResult result = reader.ask("Where was the treaty signed?", document, options);
   const std::size_t after = peak_memory();
   EXPECT_GT(result.windows, 3000U);
   EXPECT_EQ(result.answers.size(), 20U);

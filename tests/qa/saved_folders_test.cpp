@@ -26,7 +26,7 @@ TEST(SavedFolders, Transformers5) {
   for (const GoldenCase& golden : model.cases) {
     AskOptions options = golden.options;
     options.decode = Decode::kPipeline;
-    const Result result = reader.ask(golden.question, reader.prepare(golden.context), options);
+    const AskResult result = reader.ask(golden.question, reader.prepare(golden.context), options);
     ASSERT_EQ(result.answers.size(), golden.pipeline.size()) << golden.id;
     for (std::size_t i = 0; i < result.answers.size(); ++i) {
       expect_close(result.answers[i].score, golden.pipeline[i].score);

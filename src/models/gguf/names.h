@@ -1,8 +1,9 @@
 // How llama.cpp names the tensors of the families that we run, and in which order it keeps their rows.
 //
-//   const GgufLayout layout = gguf_layout(config);  // of a config.json, or config_from_gguf
-//   huggingface_name(layout, "blk.3.attn_q.weight");  // "model.layers.3.self_attn.q_proj.weight"
-//   rows_from_gguf(layout, "model.layers.3.self_attn.q_proj.weight", 4096);  // where its rows are
+//   const GgufLayout layout = gguf_layout(config);    // a config.json, or what config_from_gguf() returns
+//   const auto name = huggingface_name(layout, "blk.3.attn_q.weight");
+//   // name is "model.layers.3.self_attn.q_proj.weight"
+//   const RowOrder order = rows_from_gguf(layout, *name, 4096);    // where Hugging Face's rows are
 #pragma once
 
 #include <cstddef>
@@ -30,14 +31,14 @@ struct GgufLayout {
 // kFormat for heads that do not divide.
 GgufLayout gguf_layout(const base::JsonObject& config);
 
-// nullopt: the other side has no such tensor. Hugging Face's names may lack the prefix "model." or
-// "transformer.", and are given with it.
+// nullopt: the other side has no such tensor. Names that are passed in may lack Hugging Face's prefix
+// "model." or "transformer."; names that are returned have it.
 std::optional<std::string> huggingface_name(const GgufLayout& layout, std::string_view gguf);
 std::optional<std::string> gguf_name(const GgufLayout& layout, std::string_view huggingface);
 
-// Row i of Hugging Face's tensor is row order[i] of GGUF's, and the other way round. By Hugging Face's name.
-// rows: of the tensor. A tensor of another number of rows than the layout says gets no order, and is refused
-// for its shape by who checks that.
+// rows_from_gguf: row i of Hugging Face's tensor is row order[i] of GGUF's; rows_to_gguf: the reverse. Both
+// take Hugging Face's name of the tensor, and its number of rows. If that number is not what the layout says,
+// no order is returned; the loader refuses such a tensor because of its shape.
 RowOrder rows_from_gguf(const GgufLayout& layout, std::string_view huggingface, std::size_t rows);
 RowOrder rows_to_gguf(const GgufLayout& layout, std::string_view huggingface, std::size_t rows);
 

@@ -38,7 +38,7 @@ std::unique_ptr<Model> make_bpe(const base::JsonObject& json, Vocabulary vocabul
   options.byte_fallback = json.boolean_or("byte_fallback", false);
   options.ignore_merges = json.boolean_or("ignore_merges", false);
   if (json.number_or("dropout", 0) != 0) {
-    base::log(base::LogLevel::kWarning,
+    base::log(LogLevel::kWarning,
               json.origin() + ": dropout is for training; here no merge is ever left out");
   }
   return std::make_unique<Bpe>(std::move(vocabulary), merges, options, json.origin());
@@ -94,9 +94,9 @@ std::vector<AddedToken> parse_added_tokens(const base::JsonObject& root, const V
     const std::int64_t id = json.integer("id", 0, kMaxTokenId);
     // The reference goes by the vocabulary and only warns.
     if (const std::int32_t known = vocabulary.find(token.content); known != kNoToken && known != id) {
-      base::log(base::LogLevel::kWarning, origin + ": \"" + token.content + "\" has id " +
-                                              std::to_string(id) + " here and " + std::to_string(known) +
-                                              " in the vocabulary, which counts");
+      base::log(LogLevel::kWarning, origin + ": \"" + token.content + "\" has id " + std::to_string(id) +
+                                        " here and " + std::to_string(known) +
+                                        " in the vocabulary, which counts");
     }
     tokens.push_back(std::move(token));
   }

@@ -6,10 +6,13 @@
 #include <kvasir/error.h>
 #include <kvasir/generative_reader.h>
 #include <kvasir/generator.h>
+#include <kvasir/hub.h>
+#include <kvasir/log.h>
 #include <kvasir/reader.h>
 #include <kvasir/reranker.h>
 
 #include <iostream>
+#include <string_view>
 #include <vector>
 
 int load_a_model() {
@@ -17,6 +20,33 @@ int load_a_model() {
     auto reader = kvasir::Reader::load("models/my-reader");
   } catch (const kvasir::Error& error) {
     std::cerr << error.what() << '\n';
+    return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
+  }
+  return 0;
+}
+
+int show_warnings() {
+  kvasir::set_log_sink([](kvasir::LogLevel, std::string_view line) { std::cerr << line << '\n'; });
+  return load_a_model();
+}
+
+int fetch_a_model() {
+  try {
+    auto pulled = kvasir::pull_model("deepset/minilm-uncased-squad2");
+    std::cout << pulled.folder << '\n';
+    auto named = kvasir::Reader::load("deepset/minilm-uncased-squad2");
+  } catch (const kvasir::Error& error) {
+    std::cerr << error.what() << '\n';
+    return 1;
+  }
+  return 0;
+}
+
+int resolve_a_name() {
+  try {
+    auto reader = kvasir::Reader::load("no-such-organisation/no-such-model", {.hub_cache = "no-such-folder"});
+  } catch (const kvasir::Error& error) {
+    std::cout << error.what() << '\n';
     return error.code() == kvasir::ErrorCode::kNotFound ? 2 : 1;
   }
   return 0;
@@ -72,7 +102,7 @@ void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& docu
 
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document) {
   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
-  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::Result& result) {
+  auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
     std::cout << query << ": " << result.answers.at(0).text << '\n';
   });
 }

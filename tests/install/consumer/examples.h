@@ -6,6 +6,9 @@
 #include <string>
 
 int load_a_model();
+int show_warnings();
+int fetch_a_model();  // needs the network
+int resolve_a_name();
 void ask_a_document(const kvasir::Reader& reader, std::string bytes);
 void ask_with_options(const kvasir::Reader& reader, const kvasir::Document& document);
 int write_on();
