@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
-#include "kvasir/error.h"
 #include "tensor/dtype.h"
 
 namespace kvasir::models {
@@ -54,104 +52,23 @@ std::size_t longest(const DecoderBatch& batch) noexcept {
   return length;
 }
 
-RotaryScaling::Kind scaling_kind(const base::JsonObject& json) {
-  const std::string type = json.string_or("rope_type", json.string_or("type", "default"));
-  if (type == "default") return RotaryScaling::Kind::kNone;
-  if (type == "linear") return RotaryScaling::Kind::kLinear;
-  if (type == "dynamic") return RotaryScaling::Kind::kDynamic;
-  if (type == "llama3") return RotaryScaling::Kind::kLlama3;
-  throw Error(ErrorCode::kUnsupported, json.origin() + ": rope_type " + type +
-                                           " is not supported; known: default, linear, dynamic, llama3");
-}
-
-void read_scaling(const base::JsonObject& json, Rotary& rotary) {
-  const ConfigReader reader(json);
-  RotaryScaling& scaling = rotary.scaling;
-  scaling.kind = scaling_kind(json);
-  if (scaling.kind != RotaryScaling::Kind::kNone && !json.has("factor")) json.fail("key factor is missing");
-  reader.optional("factor", scaling.factor);
-  if (scaling.kind != RotaryScaling::Kind::kLlama3) return;
-  reader.optional("low_freq_factor", scaling.low_freq_factor);
-  reader.optional("high_freq_factor", scaling.high_freq_factor);
-  reader.required("original_max_position_embeddings", scaling.original_positions, kMaxPositions);
-}
-
-// Llama 3.1's: long waves, which the model has seen too little of, are stretched.
-float stretch(const RotaryScaling& scaling, float frequency) noexcept {
-  const double wavelength = 2 * std::numbers::pi / static_cast<double>(frequency);
-  const auto original = static_cast<double>(scaling.original_positions);
-  if (wavelength < original / scaling.high_freq_factor) return frequency;
-  const auto factor = static_cast<float>(scaling.factor);
-  if (wavelength > original / scaling.low_freq_factor) return frequency / factor;
-  const auto smooth = static_cast<float>((original / wavelength - scaling.low_freq_factor) /
-                                         (scaling.high_freq_factor - scaling.low_freq_factor));
-  return (1 - smooth) * frequency / factor + smooth * frequency;
-}
-
-// Radians per position of each pair, for a sequence of so many tokens. In float, and rounded where the
-// reference rounds.
-std::vector<float> frequencies(const Rotary& rotary, std::size_t length) {
-  const RotaryScaling& scaling = rotary.scaling;
-  double theta = rotary.theta;
-  if (scaling.kind == RotaryScaling::Kind::kDynamic && length > rotary.positions) {
-    const double stretch =
-        scaling.factor * static_cast<double>(length) / static_cast<double>(rotary.positions);
-    const auto dim = static_cast<double>(rotary.head_dim);
-    theta *= std::pow(stretch - (scaling.factor - 1), dim / (dim - 2));
-  }
-  std::vector<float> result(rotary.head_dim / 2);
-  for (std::size_t i = 0; i < result.size(); ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotary.head_dim);
-    result[i] = 1 / std::pow(static_cast<float>(theta), exponent);
-    if (scaling.kind == RotaryScaling::Kind::kLinear) result[i] /= static_cast<float>(scaling.factor);
-    if (scaling.kind == RotaryScaling::Kind::kLlama3) result[i] = stretch(scaling, result[i]);
-  }
-  return result;
-}
-
 }  // namespace
 
-void read_rotary(const ConfigReader& reader, Rotary& rotary) {
-  reader.optional("rope_theta", rotary.theta);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (!reader.json().has(key)) continue;
-    const base::JsonObject json = reader.json().object(key);
-    ConfigReader(json).optional("rope_theta", rotary.theta);
-    read_scaling(json, rotary);
-  }
-}
-
 const float* rotary_rows(const Rotary& rotary, const DecoderBatch& batch, ForwardContext& context) {
-  const std::size_t half = rotary.head_dim / 2;
   std::vector<std::vector<float>> of_sequences;  // one, if they do not differ
   for (const DecoderSequence& s : batch.sequences) {
     if (rotary.scaling.kind != RotaryScaling::Kind::kDynamic && !of_sequences.empty()) break;
-    of_sequences.push_back(frequencies(rotary, s.rotary_length == 0 ? s.past + s.tokens : s.rotary_length));
+    of_sequences.push_back(
+        rotary_frequencies(rotary, s.rotary_length == 0 ? s.past + s.tokens : s.rotary_length));
   }
   const Places places(batch);
   float* rows = context.workspace.floats(kPositions, batch.tokens() * rotary.head_dim);
   for_tokens(context.pool, batch.tokens(), [&](std::size_t token) noexcept {
     const Place& place = places[token];
-    const std::vector<float>& steps = of_sequences[std::min(place.sequence, of_sequences.size() - 1)];
-    float* row = rows + token * rotary.head_dim;
-    for (std::size_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(place.position) * steps[i];
-      row[i] = std::cos(angle);
-      row[half + i] = std::sin(angle);
-    }
+    const std::vector<float>& frequencies = of_sequences[std::min(place.sequence, of_sequences.size() - 1)];
+    rotary_angles(frequencies, place.position, rows + token * rotary.head_dim);
   });
   return rows;
-}
-
-void rotate_heads(const DecoderBatch& batch, ForwardContext& context, const RotateHeads& call) {
-  for_tokens(context.pool, batch.tokens(), [&](std::size_t token) noexcept {
-    const float* angles = call.angles + token * call.head_dim;
-    context.kernels.fp32.rotate({.x = call.x + token * call.x_stride,
-                                 .cos = angles,
-                                 .sin = angles + call.head_dim / 2,
-                                 .heads = call.heads,
-                                 .head_dim = call.head_dim});
-  });
 }
 
 std::vector<float> alibi_slopes(std::size_t heads, double max_bias) {

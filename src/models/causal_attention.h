@@ -9,40 +9,13 @@
 #include "models/blocks.h"
 #include "models/causal_lm.h"
 #include "models/config.h"
+#include "models/rotary.h"
 #include "models/weight_source.h"
 
 namespace kvasir::models {
 
-// Rotary positions of decoders (rope_theta, rope_scaling of config.json; of transformers
-// modeling_rope_utils).
-struct RotaryScaling {
-  enum class Kind { kNone, kLinear, kDynamic, kLlama3 };
-  Kind kind = Kind::kNone;
-  double factor = 1;
-  // Of kLlama3: wavelengths over original / low_freq_factor are stretched, those under original /
-  // high_freq_factor are not.
-  double low_freq_factor = 1, high_freq_factor = 4;
-  std::size_t original_positions = 0;
-};
-struct Rotary {
-  double theta = 10'000;
-  std::size_t head_dim = 0;   // even
-  std::size_t positions = 0;  // max_position_embeddings
-  RotaryScaling scaling{};
-};
-// Reads rope_theta and rope_scaling, or rope_parameters of transformers 5. Throws kUnsupported for a scaling
-// that is not known.
-void read_rotary(const ConfigReader& reader, Rotary& rotary);
 // Cosines and sines of each token of the batch: rows of head_dim floats, in the workspace.
 const float* rotary_rows(const Rotary& rotary, const DecoderBatch& batch, ForwardContext& context);
-// Turns the heads, which lie side by side at the beginning of each row of x.
-struct RotateHeads {
-  const float* angles = nullptr;  // of rotary_rows
-  float* x = nullptr;
-  std::size_t x_stride = 0;  // floats between rows
-  std::size_t heads = 0, head_dim = 0;
-};
-void rotate_heads(const DecoderBatch& batch, ForwardContext& context, const RotateHeads& call);
 
 // The slopes of ALiBi (Press et al. 2022): 2^(-max_bias (h + 1) / c) for the first c = 2^⌊log2 heads⌋ heads,
 // and for the rest the odd ones of twice as many.

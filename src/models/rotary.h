@@ -3,28 +3,49 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
 
+#include "models/config.h"
 #include "models/forward_context.h"
-#include "tensor/ragged_batch.h"
 
 namespace kvasir::models {
 
-struct RotaryOptions {
+// rope_theta and rope_scaling of config.json (modeling_rope_utils of transformers).
+struct RotaryScaling {
+  enum class Kind { kNone, kLinear, kDynamic, kLlama3 };
+  Kind kind = Kind::kNone;
+  double factor = 1;
+  // Of kLlama3: wavelengths over original / low_freq_factor are stretched, those under original /
+  // high_freq_factor are not.
+  double low_freq_factor = 1, high_freq_factor = 4;
+  std::size_t original_positions = 0;
+};
+struct Rotary {
   double theta = 10'000;
   std::size_t head_dim = 0;   // even
-  std::size_t positions = 0;  // [0, positions)
+  std::size_t positions = 0;  // max_position_embeddings
+  RotaryScaling scaling{};
 };
-// Floats of a table: of each position head_dim / 2 cosines, then as many sines.
-std::size_t rotary_table_size(const RotaryOptions& options) noexcept;
-void fill_rotary_table(const RotaryOptions& options, base::ThreadPool& pool, float* table);
+// Reads rope_theta and rope_scaling, or rope_parameters of transformers 5. Throws kUnsupported for a scaling
+// that is not known.
+void read_rotary(const ConfigReader& reader, Rotary& rotary);
 
-struct RotaryRows {
-  const float* table = nullptr;
-  float* x = nullptr;        // rows of [heads, head_dim], one per token of the batch
-  std::size_t x_stride = 0;  // floats between rows
+// Radians per position of each pair of numbers of a head, [head_dim / 2], in a sequence of so many tokens:
+// that counts for dynamic scaling only.
+std::vector<float> rotary_frequencies(const Rotary& rotary, std::size_t length);
+// Of one position: [head_dim / 2] cosines, then as many sines.
+void rotary_angles(std::span<const float> frequencies, std::size_t position, float* row) noexcept;
+
+// Turns the heads, which lie side by side at the beginning of each row of x.
+struct RotateRows {
+  const float* angles = nullptr;                   // rows of head_dim, from rotary_angles
+  std::span<const std::uint32_t> angle_rows = {};  // which of them each row of x takes; empty: its own number
+  float* x = nullptr;
+  std::size_t rows = 0, x_stride = 0;  // floats between rows
   std::size_t heads = 0, head_dim = 0;
 };
-// Positions count from 0 in each sequence.
-void rotate(const tensor::RaggedBatch& batch, ForwardContext& context, const RotaryRows& rows);
+void rotate(ForwardContext& context, const RotateRows& call);
 
 }  // namespace kvasir::models

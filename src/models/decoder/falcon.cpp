@@ -199,12 +199,12 @@ class Falcon final : public CausalLm {
     float* attended = context.workspace.floats(kContext, rows * config_.hidden_size);
     forward(layer.query_key_value, context, {.x = io.x, .y = qkv, .rows = rows});
     if (pass.angles != nullptr) {
-      rotate_heads(pass.batch, context,
-                   {.angles = pass.angles,
-                    .x = qkv,
-                    .x_stride = attention_.qkv_width(),
-                    .heads = attention_.heads + attention_.kv_heads,  // queries, then keys
-                    .head_dim = attention_.head_dim});
+      rotate(context, {.angles = pass.angles,
+                       .x = qkv,
+                       .rows = rows,
+                       .x_stride = attention_.qkv_width(),
+                       .heads = attention_.heads + attention_.kv_heads,  // queries, then keys
+                       .head_dim = attention_.head_dim});
     }
     attend(attention_, pass.batch, pass.kv, context,
            {.qkv = qkv, .out = attended, .layer = index, .biases = pass.biases});

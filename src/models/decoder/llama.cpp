@@ -153,12 +153,12 @@ class Llama final : public CausalLm {
 
     forward(layer.input_layernorm, context, norm_rows(x, rows, normed));
     forward(layer.qkv_proj, context, {.x = normed, .y = qkv, .rows = rows});
-    rotate_heads(pass.batch, context,
-                 {.angles = pass.angles,
-                  .x = qkv,
-                  .x_stride = attention_.qkv_width(),
-                  .heads = attention_.heads + attention_.kv_heads,  // queries, then keys
-                  .head_dim = attention_.head_dim});
+    rotate(context, {.angles = pass.angles,
+                     .x = qkv,
+                     .rows = rows,
+                     .x_stride = attention_.qkv_width(),
+                     .heads = attention_.heads + attention_.kv_heads,  // queries, then keys
+                     .head_dim = attention_.head_dim});
     attend(attention_, pass.batch, pass.kv, context, {.qkv = qkv, .out = attended, .layer = index});
     forward(layer.o_proj, context, {.x = attended, .y = x, .rows = rows, .residual = x});
 

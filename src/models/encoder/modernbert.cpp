@@ -1,6 +1,7 @@
 // ModernBERT (Warner et al. 2024): ModernBertModel of transformers, and its heads. Rotary positions; most
 // layers see a window only; gated feed-forwards; each part is normalized before it runs.
-#include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "models/registry.h"
 #include "models/rotary.h"
@@ -118,8 +119,28 @@ void visit_weights(Weights& w, const ModernBertConfig& c, Visitor& v) {
 // What a layer of one kind, local or global, attends with.
 struct Attending {
   const AttentionPlan& plan;
-  const float* rotary_table;
+  const float* angles;                       // of each position
+  std::span<const std::uint32_t> positions;  // of each token
 };
+
+// The angles of positions [0, count).
+void fill_angles(const Rotary& rotary, std::size_t count, ForwardContext& context, float* table) {
+  const std::vector<float> frequencies = rotary_frequencies(rotary, count);
+  context.pool.parallel_for(count, [&](std::size_t position, int) noexcept {
+    rotary_angles(frequencies, position, table + position * rotary.head_dim);
+  });
+}
+
+// Of each token in its sequence.
+std::vector<std::uint32_t> positions_of(const tensor::RaggedBatch& batch) {
+  std::vector<std::uint32_t> positions(batch.tokens());
+  for (std::size_t s = 0; s < batch.sequences(); ++s) {
+    const std::span<std::uint32_t> own(positions.data() + batch.cu_seqlens[s],
+                                       positions.data() + batch.cu_seqlens[s + 1]);
+    std::iota(own.begin(), own.end(), 0U);
+  }
+  return positions;
+}
 
 // A dense layer and a norm before the logits of spans or labels.
 struct ModernBertHeadConfig {
@@ -217,17 +238,15 @@ class ModernBert final : public Encoder {
     const AttentionPlan local_plan(
         batch, {.heads = config_.num_attention_heads, .threads = threads, .window = reach()});
     const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
-    const RotaryOptions global_rotary{
-        .theta = config_.global_rope_theta, .head_dim = head_dim, .positions = longest(batch)};
-    RotaryOptions local_rotary = global_rotary;
-    local_rotary.theta = config_.local_rope_theta;
-    const std::size_t table_size = rotary_table_size(global_rotary);
+    const std::size_t table_size = longest(batch) * head_dim;
     float* tables = context.workspace.floats(kPositions, 2 * table_size);
-    fill_rotary_table(global_rotary, context.pool, tables);
-    fill_rotary_table(local_rotary, context.pool, tables + table_size);
+    fill_angles({.theta = config_.global_rope_theta, .head_dim = head_dim}, longest(batch), context, tables);
+    fill_angles({.theta = config_.local_rope_theta, .head_dim = head_dim}, longest(batch), context,
+                tables + table_size);
+    const std::vector<std::uint32_t> positions = positions_of(batch);
 
-    const Attending global{.plan = global_plan, .rotary_table = tables};
-    const Attending local{.plan = local_plan, .rotary_table = tables + table_size};
+    const Attending global{.plan = global_plan, .angles = tables, .positions = positions};
+    const Attending local{.plan = local_plan, .angles = tables + table_size, .positions = positions};
     std::span<float> out = x;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       const bool is_last = i + 1 == weights_.layers.size();
@@ -276,12 +295,13 @@ class ModernBert final : public Encoder {
     const bool is_first = layer.attn_norm.width() == 0;
     if (!is_first) normalize(layer.attn_norm);
     forward(layer.Wqkv, context, {.x = is_first ? x.data() : normed, .y = qkv, .rows = rows});
-    rotate(batch, context,
-           {.table = attending.rotary_table,
-            .x = qkv,
-            .x_stride = 3 * width,
-            .heads = 2 * config_.num_attention_heads,  // queries, then keys
-            .head_dim = width / config_.num_attention_heads});
+    rotate(context, {.angles = attending.angles,
+                     .angle_rows = attending.positions,
+                     .x = qkv,
+                     .rows = rows,
+                     .x_stride = 3 * width,
+                     .heads = 2 * config_.num_attention_heads,  // queries, then keys
+                     .head_dim = width / config_.num_attention_heads});
     attend(attending.plan, {.rounded = !layer.Wqkv.is_fp32()}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / attending.plan.heads()});
     x = keep_rows(wanted, width, x);
