@@ -27,13 +27,14 @@ namespace {
 constexpr const char* kFooter =
     R"(MODEL and OUT stand for --model MODEL --out OUT.
 
-A reader (a model that answers out of texts): OUT becomes a model folder like
-any other, which ask, eval and the library compute with bytes, unless told
-otherwise with --precision. It takes a quarter of the memory of fp32 and answers
+A reader, sentence model or cross-encoder: OUT becomes a model folder like any
+other, which ask, embed, rerank and the library compute with bytes, unless told
+otherwise with --precision. It takes a quarter of the memory of fp32 and is
 several times as fast. Each matrix is tried on a text first. Where its outputs
 would be off by more than --max-error (root mean squares, as a share of their
 size), it stays in fp16 and is computed in fp32. Use a text like those that will
-be asked about; without --text a few lines of English serve.
+be asked about; without --text a few lines of English serve. Of a sentence
+model, the report ends with the cosine of its vectors with those of fp32.
 
 A language model (Llama, Falcon, BLOOM, MPT), with --type: OUT, which ends in
 .gguf, becomes one file with weights, tokenizer and chat template, which
@@ -106,6 +107,12 @@ std::string text_report(const exporting::QuantizeReport& report, const std::stri
     text = "stored  error off  matrix\n" + text + std::to_string(int8) + " of " +
            std::to_string(report.layers.size()) + " matrices are int8\n";
   }
+  if (report.cosine) {
+    char line[96];
+    std::snprintf(line, sizeof line, "cosine of vectors with those of fp32: %.5f on average, %.5f at least\n",
+                  report.cosine->mean, report.cosine->least);
+    text += line;
+  }
   return text + out + ": " + megabytes(report.bytes_before) + " became " + megabytes(report.bytes_after) +
          '\n';
 }
@@ -133,7 +140,15 @@ std::string json_report(const exporting::QuantizeReport& report, const std::stri
     }
     text += std::string(",\"stored\":\"") + (layer.int8 ? "int8" : "fp16") + "\"}";
   }
-  return text + "]}\n";
+  text += ']';
+  if (report.cosine) {
+    text += ",\"cosine\":{\"mean\":";
+    append_json_number(text, report.cosine->mean);
+    text += ",\"least\":";
+    append_json_number(text, report.cosine->least);
+    text += '}';
+  }
+  return text + "}\n";
 }
 
 std::string text_report(const exporting::GgufExportReport& report, const std::string& out) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -193,9 +194,11 @@ void write_config(const std::filesystem::path& from, const std::filesystem::path
   file.commit();
 }
 
-// The head may be missing: that of a sentence model has no products that could be bytes.
-void run_samples(const models::EncoderModel& model, std::span<const Sample> samples,
-                 models::ForwardContext& context, const QuantizeProgress& progress) {
+// The head's outputs for each sample.
+std::vector<std::vector<float>> run_samples(const models::EncoderModel& model,
+                                            std::span<const Sample> samples, models::ForwardContext& context,
+                                            const QuantizeProgress& progress) {
+  std::vector<std::vector<float>> outputs;
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const std::size_t length = std::min(samples[i].input_ids.size(), model.facts().max_positions);
     const std::vector<std::int32_t> ends = {0, static_cast<std::int32_t>(length)};
@@ -207,14 +210,37 @@ void run_samples(const models::EncoderModel& model, std::span<const Sample> samp
                                     .token_type_ids = types,
                                     .cu_seqlens = ends,
                                     .key_lengths = keys};
-    if (model.head == nullptr) {
-      model.encoder->hidden_states(batch, context);
-    } else {
-      std::vector<float> out(model.output_rows(batch) * model.head->columns());
-      model.run(batch, context, out);
-    }
+    std::vector<float>& out = outputs.emplace_back(model.output_rows(batch) * model.head->columns());
+    model.run(batch, context, out);
     if (progress) progress(i + 1, samples.size());
   }
+  return outputs;
+}
+
+double cosine(std::span<const float> a, std::span<const float> b) {
+  double dot = 0, squares_a = 0, squares_b = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
+    dot += x * y;
+    squares_a += x * x;
+    squares_b += y * y;
+  }
+  return dot / std::max(std::sqrt(squares_a * squares_b), std::numeric_limits<double>::min());
+}
+
+// What the model that was written makes of the samples, beside the vectors of the one that was read.
+CosineReport compare_vectors(const std::filesystem::path& written, std::span<const Sample> samples,
+                             const std::vector<std::vector<float>>& exact, models::ForwardContext& context) {
+  const models::EncoderModel model =
+      models::load_encoder_model(written, {.kernels = context.kernels, .pool = context.pool});
+  const std::vector<std::vector<float>> rounded = run_samples(model, samples, context, {});
+  CosineReport report{.mean = 0, .least = 1};
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    const double each = cosine(exact[i], rounded[i]);
+    report.mean += each / static_cast<double>(exact.size());
+    report.least = std::min(report.least, each);
+  }
+  return report;
 }
 
 void prepare_folder(const std::filesystem::path& to) {
@@ -247,15 +273,17 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
     report.bytes_before += entry.view.bytes();
     if (to_int8 && entry.kind == Inventory::Kind::kMatrix) meter.add(*entry.linear, read_matrix(entry));
   }
+  tensor::Workspace workspace;
+  models::ForwardContext context{.kernels = kernels, .pool = pool, .workspace = workspace};
+  std::vector<std::vector<float>> outputs;
   if (to_int8) {
     if (samples.empty()) {
       throw Error(ErrorCode::kInvalidArgument,
                   "quantize: no text to measure errors with; give one of a page or more");
     }
-    tensor::Workspace workspace;
-    models::ForwardContext context{
-        .kernels = kernels, .pool = pool, .workspace = workspace, .observer = &meter};
-    run_samples(model, samples, context, progress);
+    context.observer = &meter;
+    outputs = run_samples(model, samples, context, progress);
+    context.observer = nullptr;
   }
 
   TensorWriter writer;
@@ -287,6 +315,9 @@ QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem
   copy_other_files(encoder, target);
   writer.write(target / "model.safetensors");
   write_config(encoder, target, options.precision);  // last: a folder without it is no model
+  if (to_int8 && models::has_sentence_modules(from)) {
+    report.cosine = compare_vectors(to, samples, outputs, context);
+  }
   return report;
 }
 

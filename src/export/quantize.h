@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,8 +34,14 @@ struct QuantizedLayer {
   bool int8 = false;  // false: it stays F16
 };
 
+// How near the vectors of a sentence model are to what they were in fp32, over the samples.
+struct CosineReport {
+  double mean = 0, least = 0;
+};
+
 struct QuantizeReport {
   std::vector<QuantizedLayer> layers;
+  std::optional<CosineReport> cosine;               // of a sentence model (kInt8)
   std::uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
 };
 

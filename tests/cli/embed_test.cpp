@@ -207,6 +207,7 @@ TEST(Embed, OtherCommandsKnowSentenceModels) {
   const std::string small = folder.path() + "/small";
   const Outcome quantized = run({.args = {"quantize", kModels + "bert-mean-dense-norm", small}});
   EXPECT_EQ(quantized.exit_code, 0) << quantized.err;
+  EXPECT_THAT(quantized.out, HasSubstr("cosine of vectors with those of fp32: 0.9"));
   const auto vector_of = [](const std::string& model) {
     const Outcome outcome = run({.args = {"embed", "a man eats pasta", "--model", model}});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
