@@ -127,7 +127,7 @@ struct Embedder::Impl : embedding::LoadedEmbedder {};
 namespace {
 
 // A reader or a cross-encoder has an encoder too, but nobody trained its states to be vectors of texts.
-void check_kind(const std::filesystem::path& folder) {
+void check_kind(const formats::ModelFolder& folder) {
   const models::ModelDescription description = models::describe_model(folder);
   switch (description.kind) {
     case models::ModelKind::kReader:
@@ -135,7 +135,7 @@ void check_kind(const std::filesystem::path& folder) {
     case models::ModelKind::kClassifier:
     case models::ModelKind::kLanguageModel:
       throw Error(ErrorCode::kInvalidArgument,
-                  folder.string() + ": has no vectors of texts; " + models::advice(description));
+                  folder.path().string() + ": has no vectors of texts; " + models::advice(description));
     case models::ModelKind::kSentenceModel:
     case models::ModelKind::kEncoder:
     case models::ModelKind::kUnknown:
@@ -148,12 +148,12 @@ void check_kind(const std::filesystem::path& folder) {
 Embedder Embedder::load(const std::filesystem::path& model, const EmbedderOptions& options) {
   const runtime::EngineOptions engine_options = runtime::engine_options(options);
   const std::filesystem::path folder = resolve_model(model, {.cache = options.hub_cache});
-  check_kind(folder);
+  const bool has_modules = models::has_sentence_modules(folder);
   // The small files first: what is wrong with them should not wait for the weights.
-  models::SentenceModules modules = models::has_sentence_modules(folder)
-                                        ? models::read_sentence_modules(folder)
-                                        : models::mean_of_tokens(folder);
+  models::SentenceModules modules =
+      has_modules ? models::read_sentence_modules(folder) : models::mean_of_tokens(folder);
   const formats::ModelFolder encoder(modules.transformer);
+  if (!has_modules) check_kind(encoder);
   text::Tokenizer tokenizer = text::Tokenizer::load(encoder);
   runtime::Engine engine = runtime::Engine::load(
       [&](const models::LoadOptions& load) { return models::load_sentence_model(modules, encoder, load); },
