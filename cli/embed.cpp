@@ -227,6 +227,7 @@ void print_similarity(const EmbedArguments& arguments, const Embedder& embedder,
   if (!arguments.prompt_name.empty()) options.prompt_name = arguments.prompt_name;
   if (!arguments.prompt.empty()) options.prompt = arguments.prompt;
   std::vector<EmbedText> texts;
+  texts.reserve(inputs.size());
   for (const Input& input : inputs) texts.push_back({.text = input.text});
   std::vector<Embedding> vectors;
   embedder.embed_batch(texts, options,
