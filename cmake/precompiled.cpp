@@ -1,0 +1,1 @@
+// Empty: CMake wants a source in a target that only holds a precompiled header (kvasir_precompile).
