@@ -21,14 +21,14 @@ from contenders import (HERE, LATENCY, PRECISIONS, RIVALS, ROOT, SQUAD, NotStart
                         start_kvasir, start_rivals, with_precision)
 
 SHIPPED = ROOT / "models/kvasir-base"  # in int8
+VERSIONS = ("torch", "onnxruntime", "openvino", "nncf", "ctranslate2", "transformers", "tokenizers")
 SHAPES = ["1x32", "1x128", "1x384", "8x128", "8x384"]
 TURN_MS = 60  # a turn repeats short passes until it has lasted about so long
 FEW = 200  # a part of so many is about thirty questions
 SAME_FP32 = 2e-3  # largest difference of logits in fp32, as a share of the largest logit, before a run stops
 
 
-def describe_machine(arguments):
-    names = ("torch", "onnxruntime", "openvino", "nncf", "ctranslate2", "transformers", "tokenizers")
+def describe_machine(arguments, names=VERSIONS):
     return {
         "processor": f"{cpu_field('model name')} (family {cpu_field('cpu family')}, model {cpu_field('model')})",
         "cores": len(os.sched_getaffinity(0)), "flags": cpu_flags(), "system": f"{platform.system()} {platform.release()}",

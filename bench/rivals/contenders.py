@@ -89,7 +89,7 @@ class Engine:
         print(line, file=self.process.stdin, flush=True)
         reply = self.process.stdout.readline()
         if not reply:
-            sys.exit(f"compare.py: {self.name} stopped at \"{line}\"; its words are above")
+            sys.exit(f"{Path(sys.argv[0]).name}: {self.name} stopped at \"{line}\"; its words are above")
         return reply.strip()
 
     def run(self, batch, tokens, repeats):
@@ -130,12 +130,16 @@ def start_kvasir(arguments, models):
     return engines
 
 
-def start_rivals(arguments, model, graphs, table):
-    environment = dict(ISA_ENVIRONMENT.get(arguments.isa, {}))
+def environment_of_rivals(isa):
+    environment = dict(ISA_ENVIRONMENT.get(isa, {}))
     mask = Path(sys.prefix) / "mask_cpuid.so"
     if mask.exists():
         environment["LD_PRELOAD"] = str(mask)
-    engines = []
+    return environment
+
+
+def start_rivals(arguments, model, graphs, table):
+    environment, engines = environment_of_rivals(arguments.isa), []
     for precision in arguments.precisions:
         for rival, variants in table[precision].items():
             for variant in variants if rival in arguments.rivals else []:

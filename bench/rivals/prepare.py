@@ -69,29 +69,33 @@ def as_floats(model_dir: Path, out: Path) -> None:
     (out / "config.json").write_text(json.dumps({**config, "dtype": "float32"}, indent=2) + "\n")  # last: now it is a model
 
 
-def export_onnx(model, folder: Path, masked: bool) -> None:
+def export_onnx(model, folder: Path, masked: bool, outputs=("start_logits", "end_logits")) -> None:
+    """plain.onnx. outputs: which of what the model returns."""
     import torch
 
-    class Logits(torch.nn.Module):
+    class Outputs(torch.nn.Module):
         def __init__(self):
             super().__init__()
             self.model = model
 
         def forward(self, input_ids, token_type_ids, attention_mask=None):
             output = self.model(input_ids=input_ids, token_type_ids=token_type_ids, attention_mask=attention_mask)
-            return output.start_logits, output.end_logits
+            return tuple(output[name] for name in outputs)
 
     ids = torch.randint(1000, 20000, (2, 16))
     names = ["input_ids", "token_type_ids"] + (["attention_mask"] if masked else [])
     arguments = (ids, torch.zeros_like(ids)) + ((torch.ones_like(ids),) if masked else ())
     # The TorchScript exporter: what the newer one writes is not recognised as attention by the optimiser (1.32).
-    torch.onnx.export(Logits(), arguments, str(folder / "plain.onnx"), input_names=names, output_names=["start", "end"],
-                      dynamic_axes={name: {0: "batch", 1: "tokens"} for name in names + ["start", "end"]},
+    torch.onnx.export(Outputs(), arguments, str(folder / "plain.onnx"), input_names=names, output_names=list(outputs),
+                      dynamic_axes={name: {0: "batch", 1: "tokens"} for name in [*names, *outputs]},
                       opset_version=17, dynamo=False)
 
 
-def fuse_for_onnxruntime(config, folder: Path) -> None:
-    """attention.onnx and mha.onnx, and their int8 forms. That everything was fused and quantised is checked."""
+def fuse_for_onnxruntime(config, folder: Path, head=1) -> None:
+    """attention.onnx and mha.onnx, and their int8 forms. That everything was fused and quantised is checked.
+
+    head: products of the model outside of its layers.
+    """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers import optimizer
@@ -115,8 +119,8 @@ def fuse_for_onnxruntime(config, folder: Path) -> None:
             quantize_dynamic(folder / f"{name}.onnx", path, per_channel=per_channel, weight_type=QuantType.QInt8,
                              extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
             kinds = [node.op_type for node in onnx.load(path).graph.node]
-            # What is left of a layer outside QAttention: three products, or six with Q, K and V. And the head.
-            expected = (0, 6 * layers + 1) if multi_head else (layers, 3 * layers + 1)
+            # What is left of a layer outside QAttention: three products, or six with Q, K and V.
+            expected = (0, 6 * layers + head) if multi_head else (layers, 3 * layers + head)
             if (kinds.count("QAttention"), kinds.count("MatMulInteger")) != expected:
                 sys.exit(f"prepare.py: {path} was not quantised: {kinds.count('QAttention')} QAttention, "
                          f"{kinds.count('MatMulInteger')} MatMulInteger")
@@ -134,14 +138,12 @@ def calibration_windows(model_dir: Path):
                "attention_mask": np.array([encoding.attention_mask])}
 
 
-def quantise_for_openvino(model_dir: Path, folder: Path, masked: bool) -> None:
+def quantise_for_openvino(windows, folder: Path, masked: bool) -> None:
     import nncf
     import openvino as ov
 
-    windows = list(calibration_windows(model_dir))
-    if not masked:
-        for window in windows:
-            del window["attention_mask"]
+    names = ["input_ids", "token_type_ids"] + (["attention_mask"] if masked else [])
+    windows = [{name: window[name] for name in names} for window in windows]
     quantised = nncf.quantize(ov.Core().read_model(folder / "plain.onnx"), nncf.Dataset(windows),
                               model_type=nncf.ModelType.TRANSFORMER, subset_size=len(windows))
     if not any(op.get_type_name() == "FakeQuantize" for op in quantised.get_ops()):
@@ -165,12 +167,13 @@ def export(model_dir: Path, out: Path) -> None:
 
     # Eager attention: the form that the optimiser recognises. What it fuses it into is checked.
     model = BertForQuestionAnswering.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager").eval()
+    windows = list(calibration_windows(model_dir))
     for masked in (False, True):
         folder = out / ("masked" if masked else "full")
         folder.mkdir(parents=True, exist_ok=True)
         export_onnx(model, folder, masked)
         fuse_for_onnxruntime(model.config, folder)
-        quantise_for_openvino(model_dir, folder, masked)
+        quantise_for_openvino(windows, folder, masked)
     convert_for_ctranslate2(model, model_dir, out)
     (out / "done.json").write_text(json.dumps({"model": str(model_dir), "forms": FORMS}))
 
