@@ -93,6 +93,7 @@ double callers_rate(const runtime::Engine& engine, const std::vector<std::vector
   std::atomic<std::size_t> done{0};
   const double start = monotonic_seconds();
   std::vector<std::jthread> threads;
+  threads.reserve(static_cast<std::size_t>(callers));
   for (int caller = 0; caller < callers; ++caller) {
     threads.emplace_back([&, caller] {
       for (auto i = static_cast<std::size_t>(caller); !stop; i += static_cast<std::size_t>(callers)) {

@@ -24,9 +24,9 @@ namespace {
 
 constexpr const char* kFooter =
     R"(MODEL is a sentence model in the layout of sentence-transformers, such as
-all-MiniLM-L6-v2, E5 or BGE. A TEXT that is the name of a file stands for what is
-in it (any document that kvasir ask reads); after --text it is a text whatever
-it looks like. Prints one line for each text:
+all-MiniLM-L6-v2, E5 or BGE. A TEXT that is the name of a file stands for what
+is in it (any document that kvasir ask reads); after --text it is a text,
+whatever it looks like. Prints one line for each text:
   {"embedding":[…],"tokens":n}
 A text that is longer than the model takes is cut: then the line also has
 "text_tokens":m, the tokens that it would have been.

@@ -26,19 +26,19 @@ namespace {
 
 constexpr const char* kFooter =
     R"(MODEL is a cross-encoder, such as ms-marco-MiniLM-L6-v2 or bge-reranker: a
-…ForSequenceClassification with one label. FILE is any document that kvasir ask
-reads, or a folder; without one, standard input is read. Its paragraphs are the
-passages, or its lines, or each file is one, as --passages says. A passage that
-is longer than the model takes is cut. --json prints one line for each:
+...ForSequenceClassification with one label. FILE is any document that kvasir
+ask reads, or a folder; without one, standard input is read. Its paragraphs are
+the passages, or its lines, or each file is one, as --passages says. A passage
+that is longer than the model takes is cut. --json prints one line for each:
   {"score":…,"file":…,"start":…,"end":…,"text":…}
 start and end count Unicode code points, as in kvasir ask.
 
 --jsonl reads pairs, as lines {"query":…,"text":…}, from FILE or from standard
 input, and prints a line for each, in their order:
   {"score":…,"logits":[…]}
-The score is the sigmoid of the logit, or the logit itself where config.json says
-so; of a classifier with several labels, the list of their probabilities. Where
-the pair was cut, the line also has "tokens" and "pair_tokens".
+The score is the sigmoid of the logit, or the logit itself where config.json
+says so; of a classifier with several labels, the list of their probabilities.
+Where the pair was cut, the line also has "tokens" and "pair_tokens".
 
 Examples:
   kvasir rerank -m cross-encoder/ms-marco-MiniLM-L6-v2 -q "Who won?" match.txt
