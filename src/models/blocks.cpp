@@ -111,16 +111,16 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
 }
 
 // The same as signed bytes with a scale for each 32.
-kernels::BlockRows quantize_blocks(const kernels::QuantizeCall& call, ForwardContext& context) {
-  std::byte* memory = context.workspace.bytes(kRounded, kernels::block_rows_bytes(call.rows, call.columns));
-  const kernels::BlockRows all = kernels::block_rows(memory, call.rows, call.columns);
+kernels::QuantRows round_to_quants(const kernels::QuantizeCall& call, ForwardContext& context) {
+  std::byte* memory = context.workspace.bytes(kRounded, kernels::quant_rows_bytes(call.rows, call.columns));
+  const kernels::QuantRows all = kernels::quant_rows(memory, call.rows, call.columns);
   for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.kernels.quants.quantize(
         {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
         {.data = all.data + begin * all.stride,
-         .blocks = all.blocks + begin * all.block_stride,
+         .quants = all.quants + begin * all.quant_stride,
          .stride = all.stride,
-         .block_stride = all.block_stride});
+         .quant_stride = all.quant_stride});
   });
   return all;
 }
@@ -150,15 +150,15 @@ GemmCall with_column(GemmCall gemm, std::size_t column) {
 
 void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, ForwardContext& context,
               const Linear& linear, const LinearCall& call) {
-  std::optional<kernels::BlockRows> rows;
+  std::optional<kernels::QuantRows> rows;
   std::size_t column = 0;
   for (const auto& part : stored.parts) {
-    if (const auto* blocks = std::get_if<kernels::BlockMatrix>(&part)) {
-      if (!rows) rows = quantize_blocks(x, context);
-      const kernels::BlockGemmCall gemm{.a = *rows, .b = blocks};
+    if (const auto* quants = std::get_if<kernels::QuantMatrix>(&part)) {
+      if (!rows) rows = round_to_quants(x, context);
+      const kernels::QuantGemmCall gemm{.a = *rows, .b = quants};
       kernels::gemm(context.kernels.quants, context.pool,
                     with_column(with_output(gemm, linear, call), column));
-      column += blocks->n;
+      column += quants->n;
     } else {
       const auto& half = std::get<kernels::HalfMatrix>(part);
       const kernels::HalfGemmCall gemm{.a = x.x, .lda = x.ldx, .b = &half};

@@ -20,10 +20,10 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  // Weights that keep the bits of the file: blocks of GGUF, or numbers of 16 bits. Matrices that were fused
+  // Weights that keep the bits of the file: quants of GGUF, or numbers of 16 bits. Matrices that were fused
   // may be of different types, so there are several, whose outputs lie side by side.
   struct Stored {
-    std::vector<std::variant<kernels::BlockMatrix, kernels::HalfMatrix>> parts;
+    std::vector<std::variant<kernels::QuantMatrix, kernels::HalfMatrix>> parts;
     std::size_t n = 0, k = 0;
 
     std::size_t bytes() const noexcept {

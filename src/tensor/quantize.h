@@ -1,4 +1,4 @@
-// Rounding to the blocks of GGUF (tensor/blocks.h). What a block stands for afterwards is as near to the
+// Rounding to the quants of GGUF (tensor/quants.h). What a quant stands for afterwards is as near to the
 // floats (least squares) as a search over scales finds; ggml's own rounding is further off, see the test.
 #pragma once
 
@@ -13,8 +13,8 @@ namespace kvasir::tensor {
 bool can_quantize(DType dtype) noexcept;
 
 // Writes dtype_bytes(dtype, values.size()) bytes, at any address. Preconditions: can_quantize(dtype),
-// values.size() a multiple of dtype_block(dtype), values finite. Scales beyond those of binary16 become its
-// largest.
-void quantize(DType dtype, std::span<const float> values, std::byte* blocks) noexcept;
+// values.size() a multiple of dtype_quant_elements(dtype), values finite. Scales beyond those of binary16
+// become its largest.
+void quantize(DType dtype, std::span<const float> values, std::byte* quants) noexcept;
 
 }  // namespace kvasir::tensor
