@@ -31,7 +31,7 @@
 #include "kernels/kernels.h"
 #include "kernels/quants.h"
 #include "tensor/buffer.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 #include "text/loading/tokenizer_json.h"
 #include "text/models/wordpiece.h"
 #include "text/one_pass/bert_one_pass.h"
@@ -160,7 +160,7 @@ constexpr std::size_t kStored = 2048;
 kernels::QuantMatrix stored_weights(tensor::DType dtype) {
   const std::vector<float> w = random_floats(kStored * kStored);
   std::vector<std::byte> rows(tensor::dtype_bytes(dtype, w.size()));
-  tensor::quantize(dtype, w, rows.data());
+  tensor::round_to_quants(dtype, w, rows.data());
   kernels::QuantMatrix packed = kernels::allocate_quants(dtype, kStored, kStored);
   kernels::pack_quant_rows(rows.data(), {0, kStored}, packed);
   return packed;

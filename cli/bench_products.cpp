@@ -13,7 +13,7 @@
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
 #include "kernels/quants.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 
 namespace kvasir::cli {
 
@@ -128,7 +128,7 @@ class StoredWeights {
       if (row >= kDistinct || is_half_) {
         std::copy_n(rows.data() + row % kDistinct * row_bytes, row_bytes, to);
       } else {
-        tensor::quantize(dtype, {values.data() + row * k, k}, to);
+        tensor::round_to_quants(dtype, {values.data() + row * k, k}, to);
       }
     }
     for (std::size_t bytes = 0; bytes < kStreamed; bytes += n * row_bytes) {

@@ -20,7 +20,7 @@
 #include "kvasir/error.h"
 #include "models/gguf/config.h"
 #include "models/gguf/names.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 #include "text/chat_template.h"
 #include "text/loading/gguf_vocabulary.h"
 #include "text/loading/gguf_vocabulary_export.h"
@@ -278,7 +278,7 @@ class GgufExport {
         std::memcpy(out + 2 * i, &half, sizeof half);
       }
     } else {
-      tensor::quantize(dtype, values, out);
+      tensor::round_to_quants(dtype, values, out);
     }
   }
 

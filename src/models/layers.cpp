@@ -111,7 +111,7 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
 }
 
 // The same as signed bytes with a scale for each 32.
-kernels::QuantRows round_to_quants(const kernels::QuantizeCall& call, ForwardContext& context) {
+kernels::QuantRows to_quant_rows(const kernels::QuantizeCall& call, ForwardContext& context) {
   std::byte* memory = context.workspace.bytes(kRounded, kernels::quant_rows_bytes(call.rows, call.columns));
   const kernels::QuantRows all = kernels::quant_rows(memory, call.rows, call.columns);
   for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
@@ -154,7 +154,7 @@ void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, Forw
   std::size_t column = 0;
   for (const auto& part : stored.parts) {
     if (const auto* quants = std::get_if<kernels::QuantMatrix>(&part)) {
-      if (!rows) rows = round_to_quants(x, context);
+      if (!rows) rows = to_quant_rows(x, context);
       const kernels::QuantGemmCall gemm{.a = *rows, .b = quants};
       kernels::gemm(context.kernels.quants, context.pool,
                     with_column(with_output(gemm, linear, call), column));

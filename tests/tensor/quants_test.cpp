@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "formats/safetensors.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 
 namespace kvasir::tensor {
 namespace {
@@ -58,7 +58,7 @@ TEST(Quants, StandForWhatGgmlSaysBitByBit) {
 
 std::vector<std::byte> rounded(DType dtype, const std::vector<float>& values) {
   std::vector<std::byte> quants(dtype_bytes(dtype, values.size()));
-  quantize(dtype, values, quants.data());
+  round_to_quants(dtype, values, quants.data());
   return quants;
 }
 
@@ -137,13 +137,13 @@ TEST(Quantize, IsTheSameAtAnyAddress) {
   for (const DType dtype : kRounded) {
     const std::vector<std::byte> expected = rounded(dtype, normal);
     std::vector<std::byte> moved(expected.size() + 1);
-    quantize(dtype, normal, moved.data() + 1);
+    round_to_quants(dtype, normal, moved.data() + 1);
     EXPECT_EQ(std::memcmp(moved.data() + 1, expected.data(), expected.size()), 0) << dtype_name(dtype);
-    EXPECT_TRUE(can_quantize(dtype));
+    EXPECT_TRUE(can_round_to_quants(dtype));
   }
   for (const DType dtype :
        {DType::kF32, DType::kF16, DType::kQ2_K, DType::kQ3_K, DType::kQ5_K, DType::kIQ4_NL}) {
-    EXPECT_FALSE(can_quantize(dtype)) << dtype_name(dtype);
+    EXPECT_FALSE(can_round_to_quants(dtype)) << dtype_name(dtype);
   }
 }
 

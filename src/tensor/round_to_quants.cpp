@@ -1,4 +1,4 @@
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 
 #include <algorithm>
 #include <array>
@@ -394,7 +394,7 @@ void write_all(std::span<const float> values, std::size_t quant_elements, std::b
 
 }  // namespace
 
-bool can_quantize(DType dtype) noexcept {
+bool can_round_to_quants(DType dtype) noexcept {
   switch (dtype) {
     case DType::kQ8_0:
     case DType::kQ4_0:
@@ -409,7 +409,7 @@ bool can_quantize(DType dtype) noexcept {
   }
 }
 
-void quantize(DType dtype, std::span<const float> values, std::byte* quants) noexcept {
+void round_to_quants(DType dtype, std::span<const float> values, std::byte* quants) noexcept {
   switch (dtype) {
     case DType::kQ8_0:
       return write_all<QuantQ8_0>(values, kQuantElements, quants);
