@@ -248,7 +248,7 @@ Rate quant_rounding(base::Isa isa) {
 }
 
 // Values that become bytes per second.
-Rate quantisation(base::Isa isa) {
+Rate quantization(base::Isa isa) {
   struct Data {
     std::vector<float> x = random_floats(kNormRows * kWide);
     tensor::Buffer<std::byte> memory{kernels::int8_rows_bytes(kNormRows, kWide)};
@@ -356,7 +356,7 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
     checks.push_back({name + "bf16 product", bf16_product(*bf16), ceiling, 0.75, kCeiling});
   }
   checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
-  checks.push_back({name + "quantisation", quantisation(isa), quantisation(base::Isa::kScalar), 6, kTwin});
+  checks.push_back({name + "quantisation", quantization(isa), quantization(base::Isa::kScalar), 6, kTwin});
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
   against_twin("GELU", 6, kInner, gelu);
   against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);

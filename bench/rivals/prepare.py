@@ -134,7 +134,7 @@ def calibration_windows(model_dir: Path):
                "attention_mask": np.array([encoding.attention_mask])}
 
 
-def quantise_for_openvino(model_dir: Path, folder: Path, masked: bool) -> None:
+def quantize_for_openvino(model_dir: Path, folder: Path, masked: bool) -> None:
     import nncf
     import openvino as ov
 
@@ -170,7 +170,7 @@ def export(model_dir: Path, out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         export_onnx(model, folder, masked)
         fuse_for_onnxruntime(model.config, folder)
-        quantise_for_openvino(model_dir, folder, masked)
+        quantize_for_openvino(model_dir, folder, masked)
     convert_for_ctranslate2(model, model_dir, out)
     (out / "done.json").write_text(json.dumps({"model": str(model_dir), "forms": FORMS}))
 

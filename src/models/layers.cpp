@@ -26,7 +26,7 @@ void for_row_chunks(base::ThreadPool& pool, std::size_t rows, const Body& body) 
 }
 
 // A kernel that maps rows to rows, over all of them.
-void normalise(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
+void normalize(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
                ForwardContext& context, const NormRows& call) {
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
@@ -214,7 +214,7 @@ void in_row_chunks(ForwardContext& context, const RowChunks& chunks, const RowBo
 }
 
 void forward(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
-  normalise(context.kernels.fp32.layer_norm, norm, context, call);
+  normalize(context.kernels.fp32.layer_norm, norm, context, call);
 }
 
 void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call) {
@@ -231,7 +231,7 @@ void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call)
 }
 
 void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
-  normalise(context.kernels.fp32.no_norm, norm, context, call);
+  normalize(context.kernels.fp32.no_norm, norm, context, call);
 }
 
 void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows) {

@@ -124,7 +124,7 @@ std::size_t quant_of(DType dtype) {
   return tensor::dtype_quant_elements(dtype);
 }
 
-TEST(Quants, QuantisedRowsAreTheSameBytes) {
+TEST(Quants, QuantizedRowsAreTheSameBytes) {
   for (const std::size_t columns : {32, 64, 96, 256, 576, 1056}) {
     for (const float size : {1e-20F, 1.0F, 1e10F}) {
       Matrix x({5, columns, 3}, static_cast<std::uint32_t>(columns), size);
@@ -137,7 +137,7 @@ TEST(Quants, QuantisedRowsAreTheSameBytes) {
   }
 }
 
-TEST(Quants, QuantisedRowsAreWithinHalfAStep) {
+TEST(Quants, QuantizedRowsAreWithinHalfAStep) {
   const Matrix x({9, 288, 1}, 3, 4);
   const Rows rows(isa(), x);
   for (std::size_t i = 0; i < x.rows(); ++i) {
