@@ -26,12 +26,12 @@
 #include "base/cpu.h"
 #include "base/thread_pool.h"
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
+#include "kernels/quants.h"
 #include "tensor/buffer.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 #include "text/loading/tokenizer_json.h"
 #include "text/models/wordpiece.h"
 #include "text/one_pass/bert_one_pass.h"
@@ -157,54 +157,54 @@ Rate bf16_product(const kernels::Bf16Kernels& table) {
 // Weights of a language model as they are stored.
 constexpr std::size_t kStored = 2048;
 
-kernels::BlockMatrix stored_weights(tensor::DType dtype) {
+kernels::QuantMatrix stored_weights(tensor::DType dtype) {
   const std::vector<float> w = random_floats(kStored * kStored);
   std::vector<std::byte> rows(tensor::dtype_bytes(dtype, w.size()));
-  tensor::quantize(dtype, w, rows.data());
-  kernels::BlockMatrix packed = kernels::allocate_blocks(dtype, kStored, kStored);
-  kernels::pack_block_rows(rows.data(), {0, kStored}, packed);
+  tensor::round_to_quants(dtype, w, rows.data());
+  kernels::QuantMatrix packed = kernels::allocate_quants(dtype, kStored, kStored);
+  kernels::pack_quant_rows(rows.data(), {0, kStored}, packed);
   return packed;
 }
 
 struct StoredProduct {
-  StoredProduct(const kernels::BlockKernels& kernels, std::size_t tokens)
+  StoredProduct(const kernels::QuantKernels& kernels, std::size_t tokens)
       : table(kernels),
         m(tokens),
-        memory(kernels::block_rows_bytes(tokens, kStored)),
-        rows(kernels::block_rows(memory.data(), tokens, kStored)),
+        memory(kernels::quant_rows_bytes(tokens, kStored)),
+        rows(kernels::quant_rows(memory.data(), tokens, kStored)),
         c(tokens * kStored) {
     const std::vector<float> x = random_floats(tokens * kStored);
     table.quantize({.x = x.data(), .ldx = kStored, .rows = tokens, .columns = kStored}, rows);
   }
-  void run(const kernels::BlockMatrix& b) {
+  void run(const kernels::QuantMatrix& b) {
     kernels::gemm(table, pool, {.a = rows, .b = &b, .c = c.data(), .ldc = kStored, .m = m});
   }
 
-  const kernels::BlockKernels& table;
+  const kernels::QuantKernels& table;
   base::ThreadPool pool{1};
   std::size_t m;
   tensor::Buffer<std::byte> memory;
-  kernels::BlockRows rows;
+  kernels::QuantRows rows;
   std::vector<float> c;
 };
 
-Rate block_product(base::Isa isa, tensor::DType dtype) {
-  const auto data = std::make_shared<StoredProduct>(kernels::block_kernels_for(isa), kRows);
-  const auto b = std::make_shared<kernels::BlockMatrix>(stored_weights(dtype));
+Rate quant_product(base::Isa isa, tensor::DType dtype) {
+  const auto data = std::make_shared<StoredProduct>(kernels::quant_kernels_for(isa), kRows);
+  const auto b = std::make_shared<kernels::QuantMatrix>(stored_weights(dtype));
   return rate_of(static_cast<double>(kRows * kStored * kStored), [data, b] { data->run(*b); });
 }
 
 // Bytes of weights per second, for one token, of matrices that no cache holds together.
 Rate decoding(base::Isa isa, tensor::DType dtype) {
   constexpr std::size_t kStreamed = std::size_t{192} << 20U;
-  const auto data = std::make_shared<StoredProduct>(kernels::block_kernels_for(isa), 1);
-  const auto weights = std::make_shared<std::vector<kernels::BlockMatrix>>();
+  const auto data = std::make_shared<StoredProduct>(kernels::quant_kernels_for(isa), 1);
+  const auto weights = std::make_shared<std::vector<kernels::QuantMatrix>>();
   for (std::size_t bytes = 0; bytes < kStreamed; bytes += weights->front().bytes()) {
     if (weights->empty()) {
       weights->push_back(stored_weights(dtype));
       continue;
     }
-    kernels::BlockMatrix copy = kernels::allocate_blocks(dtype, kStored, kStored);
+    kernels::QuantMatrix copy = kernels::allocate_quants(dtype, kStored, kStored);
     std::memcpy(copy.data.data(), weights->front().data.data(), copy.data.size());
     std::memcpy(copy.halves.data(), weights->front().halves.data(),
                 copy.halves.size() * sizeof(std::uint16_t));
@@ -212,7 +212,7 @@ Rate decoding(base::Isa isa, tensor::DType dtype) {
   }
   const double bytes = static_cast<double>(weights->size() * weights->front().bytes());
   return rate_of(bytes, [data, weights] {
-    for (const kernels::BlockMatrix& b : *weights) data->run(b);
+    for (const kernels::QuantMatrix& b : *weights) data->run(b);
   });
 }
 
@@ -234,21 +234,21 @@ Rate half_product(base::Isa isa) {
   });
 }
 
-Rate block_quantisation(base::Isa isa) {
+Rate quant_rounding(base::Isa isa) {
   struct Data {
     std::vector<float> x = random_floats(kNormRows * kWide);
-    tensor::Buffer<std::byte> memory{kernels::block_rows_bytes(kNormRows, kWide)};
+    tensor::Buffer<std::byte> memory{kernels::quant_rows_bytes(kNormRows, kWide)};
   };
   const auto data = std::make_shared<Data>();
-  const kernels::BlockRows rows = kernels::block_rows(data->memory.data(), kNormRows, kWide);
+  const kernels::QuantRows rows = kernels::quant_rows(data->memory.data(), kNormRows, kWide);
   return rate_of(
-      static_cast<double>(kNormRows * kWide), [&table = kernels::block_kernels_for(isa), data, rows] {
+      static_cast<double>(kNormRows * kWide), [&table = kernels::quant_kernels_for(isa), data, rows] {
         table.quantize({.x = data->x.data(), .ldx = kWide, .rows = kNormRows, .columns = kWide}, rows);
       });
 }
 
 // Values that become bytes per second.
-Rate quantisation(base::Isa isa) {
+Rate quantization(base::Isa isa) {
   struct Data {
     std::vector<float> x = random_floats(kNormRows * kWide);
     tensor::Buffer<std::byte> memory{kernels::int8_rows_bytes(kNormRows, kWide)};
@@ -333,11 +333,11 @@ void add_stored_weights(std::vector<Check>& checks, base::Isa isa) {
   checks.push_back({name + "F16 product", half_product(isa), fp32_ceiling, 0.7, kCeiling});
   for (const DType dtype : {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K}) {
     const std::string type = tensor::dtype_name(dtype);
-    checks.push_back({name + type + " product", block_product(isa, dtype), int8_ceiling, 0.3, kCeiling});
+    checks.push_back({name + type + " product", quant_product(isa, dtype), int8_ceiling, 0.3, kCeiling});
     checks.push_back({name + type + " decoding", decoding(isa, dtype), bandwidth, 0.45, "of the bandwidth"});
   }
   checks.push_back(
-      {name + "blocks of rows", block_quantisation(isa), block_quantisation(base::Isa::kScalar), 4, kTwin});
+      {name + "blocks of rows", quant_rounding(isa), quant_rounding(base::Isa::kScalar), 4, kTwin});
 }
 
 // What a vector instruction set has to show. One line per kernel.
@@ -356,7 +356,7 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
     checks.push_back({name + "bf16 product", bf16_product(*bf16), ceiling, 0.75, kCeiling});
   }
   checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
-  checks.push_back({name + "quantisation", quantisation(isa), quantisation(base::Isa::kScalar), 6, kTwin});
+  checks.push_back({name + "quantisation", quantization(isa), quantization(base::Isa::kScalar), 6, kTwin});
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
   against_twin("GELU", 6, kInner, gelu);
   against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);

@@ -8,7 +8,7 @@
 
 #include "bench.h"
 #include "interrupt.h"
-#include "kernels/blocks.h"
+#include "kernels/quants.h"
 #include "progress.h"
 
 namespace kvasir::cli {

@@ -9,11 +9,11 @@
 #include "base/thread_pool.h"
 #include "bench.h"
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
 #include "kernels/kernels.h"
-#include "tensor/quantize.h"
+#include "kernels/quants.h"
+#include "tensor/round_to_quants.h"
 
 namespace kvasir::cli {
 
@@ -128,7 +128,7 @@ class StoredWeights {
       if (row >= kDistinct || is_half_) {
         std::copy_n(rows.data() + row % kDistinct * row_bytes, row_bytes, to);
       } else {
-        tensor::quantize(dtype, {values.data() + row * k, k}, to);
+        tensor::round_to_quants(dtype, {values.data() + row * k, k}, to);
       }
     }
     for (std::size_t bytes = 0; bytes < kStreamed; bytes += n * row_bytes) {
@@ -136,24 +136,24 @@ class StoredWeights {
         kernels::pack_half_rows(rows.data(), {0, n},
                                 halves_.emplace_back(kernels::allocate_half(dtype, n, k)));
       } else {
-        kernels::pack_block_rows(rows.data(), {0, n},
-                                 blocks_.emplace_back(kernels::allocate_blocks(dtype, n, k)));
+        kernels::pack_quant_rows(rows.data(), {0, n},
+                                 quants_.emplace_back(kernels::allocate_quants(dtype, n, k)));
       }
     }
   }
 
-  std::size_t count() const { return is_half_ ? halves_.size() : blocks_.size(); }
+  std::size_t count() const { return is_half_ ? halves_.size() : quants_.size(); }
   double bytes() const {
-    return static_cast<double>(count() * (is_half_ ? halves_[0].bytes() : blocks_[0].bytes()));
+    return static_cast<double>(count() * (is_half_ ? halves_[0].bytes() : quants_[0].bytes()));
   }
 
   // Seconds of the product of m tokens with `count` of them.
   double seconds(base::Isa isa, base::ThreadPool& pool, std::size_t m, std::size_t count) const {
     const std::vector<float> x = random_floats(m * k_);
     std::vector<float> y(m * n_);
-    const kernels::BlockKernels& kernels = kernels::block_kernels_for(isa);
-    tensor::Buffer<std::byte> memory(kernels::block_rows_bytes(m, k_));
-    const kernels::BlockRows rows = kernels::block_rows(memory.data(), m, k_);
+    const kernels::QuantKernels& kernels = kernels::quant_kernels_for(isa);
+    tensor::Buffer<std::byte> memory(kernels::quant_rows_bytes(m, k_));
+    const kernels::QuantRows rows = kernels::quant_rows(memory.data(), m, k_);
     return best_seconds([&] {
       if (!is_half_) kernels.quantize({.x = x.data(), .ldx = k_, .rows = m, .columns = k_}, rows);
       for (std::size_t i = 0; i < count; ++i) {
@@ -161,7 +161,7 @@ class StoredWeights {
           kernels::gemm(kernels::half_kernels_for(isa), pool,
                         {.a = x.data(), .lda = k_, .b = &halves_[i], .c = y.data(), .ldc = n_, .m = m});
         } else {
-          kernels::gemm(kernels, pool, {.a = rows, .b = &blocks_[i], .c = y.data(), .ldc = n_, .m = m});
+          kernels::gemm(kernels, pool, {.a = rows, .b = &quants_[i], .c = y.data(), .ldc = n_, .m = m});
         }
       }
     });
@@ -170,7 +170,7 @@ class StoredWeights {
  private:
   std::size_t n_, k_;
   bool is_half_;
-  std::vector<kernels::BlockMatrix> blocks_;
+  std::vector<kernels::QuantMatrix> quants_;
   std::vector<kernels::HalfMatrix> halves_;
 };
 

@@ -80,7 +80,7 @@ def export(task, model_dir: Path, texts: Path, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     prepare.export_onnx(model.eval(), folder, masked, outputs)
     prepare.fuse_for_onnxruntime(model.config, folder, head)
-    prepare.quantise_for_openvino(list(calibration_texts(task, model_dir, texts)), folder, masked)
+    prepare.quantize_for_openvino(list(calibration_texts(task, model_dir, texts)), folder, masked)
     ctranslate2.converters.TransformersConverter(str(model_dir)).convert(str(out / "ctranslate2"), force=True)
     if task == "rerank":
         np.savez(out / "head.npz", weight=model.classifier.weight.detach().numpy(), bias=model.classifier.bias.detach().numpy())

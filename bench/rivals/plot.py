@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from contenders import PRECISIONS, kvasir_name  # noqa: E402
 from report import best_variants, compare_cell  # noqa: E402
 
-COLOURS = {"fp32": "#4477aa", "bf16": "#ccbb44", "int8": "#ee6677"}
+COLORS = {"fp32": "#4477aa", "bf16": "#ccbb44", "int8": "#ee6677"}
 TITLES = {"kvasir-base": "kvasir-base (MiniLM, 6 layers of 384)", "bert-base": "BERT-base's shape (12 layers of 768)"}
 STYLE = {"font.family": "sans-serif", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "kvasir", "axes.axisbelow": True,
          "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#dddddd"}
@@ -67,7 +67,7 @@ def finish(figure, axis_label, note, path):
 def draw_ratios(figures, note, path):
     figure = None
     for figure, axis, cells in panels(figures):
-        series = [(p, {"color": COLOURS[p]}, [compare_cell(cell, p)[1] for cell in cells]) for p in PRECISIONS]
+        series = [(p, {"color": COLORS[p]}, [compare_cell(cell, p)[1] for cell in cells]) for p in PRECISIONS]
         bars(axis, [s for s in series if any(v is not None for v in s[2])], 2)
         axis.axhline(1, color="black", linewidth=0.8, zorder=0.5)
     if figure is None or not figure.axes[0].patches:
@@ -89,12 +89,12 @@ def draw_ceiling(figures, note, path):
         for precision in PRECISIONS:
             if precision not in ceilings:
                 continue
-            colour = COLOURS[precision]
+            color = COLORS[precision]
             rivals = [min(best_variants(cell, precision).values(), key=lambda v: cell["engines"][v]["ms"], default=None)
                       for cell in cells]
-            series += [(f"Kvasir {precision}", {"color": colour},
+            series += [(f"Kvasir {precision}", {"color": color},
                         [share(cell, kvasir_name(precision), precision) for cell in cells]),
-                       (f"best rival {precision}", {"color": "white", "edgecolor": colour, "hatch": "////", "linewidth": 0.6},
+                       (f"best rival {precision}", {"color": "white", "edgecolor": color, "hatch": "////", "linewidth": 0.6},
                         [share(cell, rival, precision) for cell, rival in zip(cells, rivals)])]
         bars(axis, [s for s in series if any(v is not None for v in s[2])], 0)
         axis.axhline(100, color="black", linewidth=0.8)

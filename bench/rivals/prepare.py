@@ -138,7 +138,7 @@ def calibration_windows(model_dir: Path):
                "attention_mask": np.array([encoding.attention_mask])}
 
 
-def quantise_for_openvino(windows, folder: Path, masked: bool) -> None:
+def quantize_for_openvino(windows, folder: Path, masked: bool) -> None:
     import nncf
     import openvino as ov
 
@@ -173,7 +173,7 @@ def export(model_dir: Path, out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         export_onnx(model, folder, masked)
         fuse_for_onnxruntime(model.config, folder)
-        quantise_for_openvino(windows, folder, masked)
+        quantize_for_openvino(windows, folder, masked)
     convert_for_ctranslate2(model, model_dir, out)
     (out / "done.json").write_text(json.dumps({"model": str(model_dir), "forms": FORMS}))
 

@@ -91,13 +91,13 @@ def answer_all(tokenizer, questions, infer, batch_size, length_sorted):
     return answers_of(questions, encoded["overflow_to_sample_mapping"], encodings, logits)
 
 
-def normalise(text):
+def normalize(text):
     text = "".join(c for c in text.lower() if c not in set(string.punctuation))
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
 def f1(gold, prediction):
-    gold, prediction = normalise(gold).split(), normalise(prediction).split()
+    gold, prediction = normalize(gold).split(), normalize(prediction).split()
     if not gold or not prediction:
         return float(gold == prediction)
     same = sum((collections.Counter(gold) & collections.Counter(prediction)).values())
@@ -108,6 +108,6 @@ def score(questions, predictions):
     """Mean F1 of evaluate-v2.0 in percent."""
     total = 0.0
     for identifier, _, _, golds in questions:
-        golds = [g for g in golds if normalise(g)] or [""]
+        golds = [g for g in golds if normalize(g)] or [""]
         total += max(f1(gold, predictions[identifier]) for gold in golds)
     return 100 * total / len(questions)

@@ -89,7 +89,7 @@ ConvertedText convert(std::string bytes, const ConvertOptions& given) {
   ConvertOptions options = given;
   if (options.name.empty()) options.name = "document";
   try {
-    const documents::Format format = documents::recognise(bytes, options);
+    const documents::Format format = documents::recognize(bytes, options);
     return documents::convert_as(format, std::move(bytes), options);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::kResourceExhausted, options.name + ": there is not enough memory to convert it");

@@ -12,9 +12,9 @@ enum class Format { kText, kMarkdown, kHtml, kPdf, kDocx, kPptx, kXlsx, kOdt, kE
 // From the first bytes, for ZIP-based formats from the archive's table, else from the name's extension.
 // Throws kUnsupported for formats that are known and not read (with advice), kInvalidArgument for binary
 // files of unknown kinds, kFormat for a broken archive.
-Format recognise(std::string_view bytes, const ConvertOptions& options);
+Format recognize(std::string_view bytes, const ConvertOptions& options);
 
-// What can be told from the beginning alone: throws as recognise() for files that no reading of the rest
+// What can be told from the beginning alone: throws as recognize() for files that no reading of the rest
 // would help.
 void check_beginning(std::string_view bytes, const ConvertOptions& options);
 

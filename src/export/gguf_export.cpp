@@ -20,7 +20,7 @@
 #include "kvasir/error.h"
 #include "models/gguf/config.h"
 #include "models/gguf/names.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 #include "text/chat_template.h"
 #include "text/loading/gguf_vocabulary.h"
 #include "text/loading/gguf_vocabulary_export.h"
@@ -53,10 +53,10 @@ const TypeName& row_of(DType dtype) {
   return *row;
 }
 
-// The type that takes the place of one whose blocks do not fit into rows of this length.
+// The type that takes the place of one whose quants do not fit into rows of this length.
 DType fitting(DType dtype, std::int64_t row) {
   const auto fits = [&](DType type) {
-    return static_cast<std::size_t>(row) % tensor::dtype_block(type) == 0;
+    return static_cast<std::size_t>(row) % tensor::dtype_quant_elements(type) == 0;
   };
   if (fits(dtype)) return dtype;
   const DType simple = dtype == DType::kQ4_K ? DType::kQ5_0 : DType::kQ8_0;
@@ -278,7 +278,7 @@ class GgufExport {
         std::memcpy(out + 2 * i, &half, sizeof half);
       }
     } else {
-      tensor::quantize(dtype, values, out);
+      tensor::round_to_quants(dtype, values, out);
     }
   }
 

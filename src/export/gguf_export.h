@@ -1,5 +1,5 @@
 // Writes a language model of a Hugging Face folder as one GGUF file, which llama.cpp reads too: weights
-// rounded to blocks, tokenizer, chat template.
+// rounded to quants, tokenizer, chat template.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ namespace kvasir::exporting {
 
 struct GgufExportOptions {
   // Of matrices: F32, F16, Q8_0, Q4_0, Q4_K, Q6_K. As llama.cpp does it, the head (or the table of embeddings
-  // that is the head too) has Q6_K where others have 4 bits, and matrices whose rows are no whole blocks have
-  // the next larger type whose blocks fit. Vectors are F32.
+  // that is the head too) has Q6_K where others have 4 bits, and matrices whose rows are no whole quants have
+  // the next larger type whose quants fit. Vectors are F32.
   tensor::DType type = tensor::DType::kQ8_0;
   int threads = 0;  // 0: one per core
 };

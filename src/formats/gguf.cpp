@@ -299,13 +299,13 @@ class Parser {
     entry.view.dtype = read_dtype(name);
     entry.offset = read<std::uint64_t>(name);
 
-    const std::size_t block = tensor::dtype_block(entry.view.dtype);
+    const std::size_t quant = tensor::dtype_quant_elements(entry.view.dtype);
     const std::int64_t row = entry.view.shape.empty() ? 1 : entry.view.shape.back();
-    if (static_cast<std::uint64_t>(row) % block != 0) {
+    if (static_cast<std::uint64_t>(row) % quant != 0) {
       fail_tensor(name, "rows of " + std::to_string(row) + ", which are no whole blocks of " +
-                            std::to_string(block) + " of " + tensor::dtype_name(entry.view.dtype));
+                            std::to_string(quant) + " of " + tensor::dtype_name(entry.view.dtype));
     }
-    const auto bytes = checked_multiply(elements / block, tensor::dtype_size(entry.view.dtype));
+    const auto bytes = checked_multiply(elements / quant, tensor::dtype_size(entry.view.dtype));
     if (!bytes) fail_tensor(name, "its size overflows");
     entry.bytes = *bytes;
     return entry;

@@ -108,7 +108,7 @@ struct GgufContent {
 };
 
 // Validates a whole file in memory, of version 2 or 3 (spec: llm §4): bounds, no key and no tensor twice,
-// sizes without overflow, rows of whole blocks, offsets that are aligned and do not overlap. Throws kFormat
+// sizes without overflow, rows of whole quants, offsets that are aligned and do not overlap. Throws kFormat
 // naming origin (the file) and key or tensor; kUnsupported for other versions, big-endian files and types of
 // tensors that we do not have, naming them.
 GgufContent parse_gguf(std::span<const std::byte> bytes, const std::string& origin);

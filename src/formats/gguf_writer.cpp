@@ -94,11 +94,11 @@ class Header {
     const auto type = gguf_tensor_type(tensor.dtype);
     const std::string where = "tensor " + tensor.name + ": ";
     if (!type) fail(where + "GGUF has no type " + tensor::dtype_name(tensor.dtype));
-    const std::size_t block = tensor::dtype_block(tensor.dtype);
+    const std::size_t quant = tensor::dtype_quant_elements(tensor.dtype);
     if (tensor.shape.empty() || tensor.shape.size() > 4 ||
-        static_cast<std::size_t>(tensor.shape.back()) % block != 0) {
+        static_cast<std::size_t>(tensor.shape.back()) % quant != 0) {
       fail(where + "shape " + tensor::shape_text(tensor.shape) +
-           " is not one to four dimensions, the last a multiple of " + std::to_string(block));
+           " is not one to four dimensions, the last a multiple of " + std::to_string(quant));
     }
     add(tensor.name);
     add(static_cast<std::uint32_t>(tensor.shape.size()));

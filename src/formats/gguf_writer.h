@@ -38,7 +38,7 @@ struct GgufTensor {
 using FillTensor = std::function<void(std::size_t index, std::span<std::byte> out)>;
 
 // Writes atomically. Throws kInvalidArgument for what parse_gguf would refuse (a key or name that is too long
-// or appears twice, a type that GGUF does not have, rows that are not whole blocks), kIo, and what `fill`
+// or appears twice, a type that GGUF does not have, rows that are not whole quants), kIo, and what `fill`
 // throws.
 void write_gguf(const std::filesystem::path& path, std::span<const GgufEntry> metadata,
                 std::span<const GgufTensor> tensors, const FillTensor& fill);

@@ -42,9 +42,6 @@ class LanguageModel {
   virtual int threads() const noexcept = 0;
 };
 
-// Throws kInvalidArgument for options that make no sense, whatever the model.
-void check_options(const GenerateOptions& options);
-
 std::shared_ptr<const LanguageModel> load_local_model(const std::filesystem::path& model,
                                                       const GeneratorOptions& options);
 // Null if `name` is not that of a model on a server, openai://HOST:PORT/NAME.

@@ -8,7 +8,7 @@
 
 #include "base/cpu.h"
 #include "base/json.h"
-#include "generation/generation_options.h"
+#include "generation/check_options.h"
 #include "generation/generation_request.h"
 #include "generation/generator_impl.h"
 #include "generation/json_constraint.h"

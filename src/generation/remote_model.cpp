@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/json.h"
+#include "generation/check_options.h"
 #include "generation/generator_impl.h"
 #include "remote/openai.h"
 

@@ -171,9 +171,9 @@ const std::string& Response::header(const std::string& name) const {
 }
 
 Response send(const Request& request, const Options& options) {
-  static const CURLcode initialised = curl_global_init(CURL_GLOBAL_DEFAULT);
+  static const CURLcode initialized = curl_global_init(CURL_GLOBAL_DEFAULT);
   const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
-  if (initialised != CURLE_OK || curl == nullptr)
+  if (initialized != CURLE_OK || curl == nullptr)
     throw Error(ErrorCode::kInternal, "libcurl cannot be set up");
   Transfer transfer{.request = request, .options = options, .response = {}, .thrown = nullptr};
   prepare(curl.get(), transfer);

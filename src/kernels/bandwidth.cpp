@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/blocks.h"
+#include "kernels/quants.h"
 #include "tensor/buffer.h"
 
 namespace kvasir::kernels {

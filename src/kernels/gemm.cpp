@@ -3,10 +3,10 @@
 #include <cassert>
 
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels {
 
@@ -130,7 +130,7 @@ void gemm(const HalfKernels& kernels, base::ThreadPool& pool, const HalfGemmCall
        .weight_bytes = call.b->bytes()});
 }
 
-void gemm(const BlockKernels& kernels, base::ThreadPool& pool, const BlockGemmCall& call) {
+void gemm(const QuantKernels& kernels, base::ThreadPool& pool, const QuantGemmCall& call) {
   assert(call.a.data != nullptr && call.b != nullptr && call.c != nullptr);
   assert(call.a.stride >= call.b->k && call.ldc >= (call.c_block == 0 ? call.b->n : call.c_block));
   assert(call.c_block % kPanelColumns == 0);

@@ -50,7 +50,7 @@ struct HalfKernels {
 // Throws kUnsupported if the processor lacks `isa`.
 const HalfKernels& half_kernels_for(base::Isa isa);
 
-// Only the memory; and rows [begin, end) of W from the file's, row-major, as pack_block_rows.
+// Only the memory; and rows [begin, end) of W from the file's, row-major, as pack_quant_rows.
 HalfMatrix allocate_half(tensor::DType dtype, std::size_t n, std::size_t k);
 void pack_half_rows(const std::byte* rows, RowRange range, HalfMatrix& packed) noexcept;
 // Whether `count` numbers of 16 bits, at any address, are all finite.

@@ -80,13 +80,13 @@ const Int8Kernels& int8_kernels_for(base::Isa isa) {
   return isa_int8_kernels(isa).table;
 }
 
-const BlockKernels& block_kernels_for(base::Isa isa) {
+const QuantKernels& quant_kernels_for(base::Isa isa) {
   check_available(isa);
 #if defined(__x86_64__)
-  if (isa == base::Isa::kAvx512 && has_vnni()) return avx512vnni_block_kernels();
-  if (isa != base::Isa::kScalar) return avx2_block_kernels();
+  if (isa == base::Isa::kAvx512 && has_vnni()) return avx512vnni_quant_kernels();
+  if (isa != base::Isa::kScalar) return avx2_quant_kernels();
 #endif
-  return scalar_block_kernels();
+  return scalar_quant_kernels();
 }
 
 const HalfKernels& half_kernels_for(base::Isa isa) {
@@ -104,7 +104,7 @@ const Kernels& kernels_for(base::Isa isa) {
                    .fp32 = fp32_kernels_for(one),
                    .int8 = int8_kernels_for(one),
                    .half = half_kernels_for(one),
-                   .quants = block_kernels_for(one),
+                   .quants = quant_kernels_for(one),
                    .bf16 = bf16_kernels_for(one)};
   };
   static const Kernels scalar = table_of(base::Isa::kScalar);

@@ -8,10 +8,10 @@
 
 #include "base/cpu.h"
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels {
 
@@ -20,7 +20,7 @@ struct Kernels {
   const Fp32Kernels& fp32;
   const Int8Kernels& int8;
   const HalfKernels& half;
-  const BlockKernels& quants;
+  const QuantKernels& quants;
   const Bf16Kernels* bf16;  // null: the processor has none
 };
 

@@ -4,10 +4,10 @@
 #include <cstddef>
 
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels {
 
@@ -30,17 +30,17 @@ struct IsaBf16Kernels {
 const IsaFp32Kernels& scalar_fp32_kernels() noexcept;
 const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
-const BlockKernels& scalar_block_kernels() noexcept;
+const QuantKernels& scalar_quant_kernels() noexcept;
 const HalfKernels& scalar_half_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaFp32Kernels& avx2_fp32_kernels() noexcept;
 const IsaFp32Kernels& avx512_fp32_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
-const BlockKernels& avx2_block_kernels() noexcept;
+const QuantKernels& avx2_quant_kernels() noexcept;
 const HalfKernels& avx2_half_kernels() noexcept;
 const HalfKernels& avx512_half_kernels() noexcept;
-const BlockKernels& avx512vnni_block_kernels() noexcept;
+const QuantKernels& avx512vnni_quant_kernels() noexcept;
 const IsaBf16Kernels& avx512bf16_kernels() noexcept;
 #endif
 

@@ -6,9 +6,9 @@
 #include <optional>
 #include <vector>
 
-#include "models/blocks.h"
 #include "models/causal_lm.h"
 #include "models/config.h"
+#include "models/layers.h"
 #include "models/rotary.h"
 #include "models/weight_source.h"
 

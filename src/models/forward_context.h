@@ -33,7 +33,7 @@ struct ForwardContext {
   const kernels::Kernels& kernels;
   base::ThreadPool& pool;
   tensor::Workspace& workspace;
-  std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_blocks
+  std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_chunks
   // Called on the thread that computes the product: the calling one, if there are no workers.
   LinearObserver* observer = nullptr;
 

@@ -6,16 +6,16 @@ namespace kvasir::models {
 
 namespace {
 
-// What a block of rows has between the products, at most: 288 KiB, what is left of a small L2 (512 KiB)
+// What a chunk of rows has between the products, at most: 288 KiB, what is left of a small L2 (512 KiB)
 // beside the panels of weights that stream through it.
-constexpr std::size_t kBlockBytes = std::size_t{288} << 10;
-constexpr std::size_t kTileRows = 12;  // blocks are whole tiles of the widest kernels
+constexpr std::size_t kChunkBytes = std::size_t{288} << 10;
+constexpr std::size_t kTileRows = 12;  // chunks are whole tiles of the widest kernels
 
-// Weights in fp32 are too large for that: reading all of them for each block made MiniLM 10 % slower (Zen 5,
+// Weights in fp32 are too large for that: reading all of them for each chunk made MiniLM 10 % slower (Zen 5,
 // 128 and 384 tokens) than cutting every product by itself.
-RowBlocks blocks_of(const PostNormLayer& layer, std::size_t rows) {
+RowChunks chunks_of(const PostNormLayer& layer, std::size_t rows) {
   if (layer.up.is_fp32()) return {.rows = rows, .most = 0};
-  const std::size_t most = kBlockBytes / sizeof(float) / layer.up.out() / kTileRows * kTileRows;
+  const std::size_t most = kChunkBytes / sizeof(float) / layer.up.out() / kTileRows * kTileRows;
   return {.rows = rows, .most = std::max(most, kTileRows)};
 }
 
@@ -46,7 +46,7 @@ std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& opti
   AttentionBuffers buffers{
       .qkv = qkv, .out = attended.data(), .width = width, .head_dim = width / plan.heads()};
   if (buffers.head_dim % kernels::kPanelColumns == 0) buffers.tokens_by_head = rows;
-  in_row_blocks(context, blocks_of(layer, rows), [&](ForwardContext& own, kernels::RowRange r) {
+  in_row_chunks(context, chunks_of(layer, rows), [&](ForwardContext& own, kernels::RowRange r) {
     LinearCall call{.x = x.data() + r.begin * width, .rows = r.end - r.begin, .y_stride = buffers.stride()};
     call.y = qkv + r.begin * call.y_stride;
     if (buffers.tokens_by_head > 0) {
@@ -60,7 +60,7 @@ std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& opti
   attend(plan, attention, context, buffers);
   x = keep_rows(wanted, width, x);
   attended = keep_rows(wanted, width, attended);
-  in_row_blocks(context, blocks_of(layer, x.size() / width), [&](ForwardContext& own, kernels::RowRange r) {
+  in_row_chunks(context, chunks_of(layer, x.size() / width), [&](ForwardContext& own, kernels::RowRange r) {
     const std::size_t first = r.begin * width, count = (r.end - r.begin) * width;
     project_and_feed(layer, options, own, attended.subspan(first, count), x.subspan(first, count));
   });

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "models/blocks.h"
 #include "models/config.h"
+#include "models/layers.h"
 #include "models/self_attention.h"
 
 namespace kvasir::models {

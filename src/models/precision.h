@@ -7,7 +7,7 @@ namespace kvasir::models {
 
 enum class Precision {
   kAuto,  // what each weight is stored as: int8 for bytes with scales, else fp32; in decoders also 16 bits
-          // and the blocks of GGUF
+          // and the quants of GGUF
   kFp32,
   kBf16,  // where the processor has it, else fp32
   kInt8,  // weights that are stored as floats are quantized at load

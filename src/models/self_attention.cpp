@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/blocks.h"
+#include "models/layers.h"
 
 namespace kvasir::models {
 

@@ -10,10 +10,10 @@ namespace kvasir::models {
 
 namespace {
 
-// Or blocks of GGUF, which stand for floats.
+// Or quants of GGUF, which stand for floats.
 bool is_float(tensor::DType dtype) {
   using tensor::DType;
-  return tensor::dtype_block(dtype) > 1 || dtype == DType::kF32 || dtype == DType::kF16 ||
+  return tensor::dtype_quant_elements(dtype) > 1 || dtype == DType::kF32 || dtype == DType::kF16 ||
          dtype == DType::kBF16 || dtype == DType::kF64;
 }
 

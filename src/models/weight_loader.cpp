@@ -7,7 +7,7 @@
 #include "kvasir/error.h"
 #include "models/inventory.h"
 #include "models/stored_names.h"
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 namespace kvasir::models {
 
@@ -65,7 +65,7 @@ WeightLoader::Stack WeightLoader::stack_of(LinearParts parts, const char* suffix
 bool WeightLoader::keeps(tensor::DType dtype) const noexcept {
   if (options_.precision != Precision::kAuto) return false;
   const bool is_half = dtype == tensor::DType::kF16 || dtype == tensor::DType::kBF16;
-  return is_half ? options_.keeps_half : kernels::is_block_product(dtype);
+  return is_half ? options_.keeps_half : kernels::is_quant_product(dtype);
 }
 
 Precision WeightLoader::precision_of(const Stack& stack) const noexcept {
@@ -138,9 +138,9 @@ void WeightLoader::add_stored(Stack stack, Linear& linear) {
     const tensor::DType dtype = part.tensor->view.dtype;
     auto& matrix = stored.parts.emplace_back();
     Target target;
-    if (kernels::is_block_product(dtype)) {
-      target.blocks =
-          &matrix.emplace<kernels::BlockMatrix>(kernels::allocate_blocks(dtype, part.rows, stack.columns));
+    if (kernels::is_quant_product(dtype)) {
+      target.quants =
+          &matrix.emplace<kernels::QuantMatrix>(kernels::allocate_quants(dtype, part.rows, stack.columns));
     } else {
       target.half =
           &matrix.emplace<kernels::HalfMatrix>(kernels::allocate_half(dtype, part.rows, stack.columns));
@@ -197,7 +197,7 @@ void WeightLoader::run(base::ThreadPool& pool) {
 
 void WeightLoader::run_job(Job& job, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
-  const bool as_stored = job.target.blocks != nullptr || job.target.half != nullptr;
+  const bool as_stored = job.target.quants != nullptr || job.target.half != nullptr;
   const bool as_bytes = job.target.int8 != nullptr && stack.are_bytes();
   for (std::size_t row = job.rows.begin; row < job.rows.end; row += kGroupRows) {
     const kernels::RowRange group{.begin = row, .end = std::min(job.rows.end, row + kGroupRows)};
@@ -268,7 +268,7 @@ bool WeightLoader::take_stored(Job& job, kernels::RowRange rows, const Scratch& 
     job.culprit = part.tensor;
     return false;
   }
-  if (job.target.blocks != nullptr) kernels::pack_block_rows(from, rows, *job.target.blocks);
+  if (job.target.quants != nullptr) kernels::pack_quant_rows(from, rows, *job.target.quants);
   if (job.target.half != nullptr) kernels::pack_half_rows(from, rows, *job.target.half);
   return true;
 }

@@ -56,7 +56,7 @@ class WeightLoader final : public WeightVisitor {
     kernels::PackedMatrix* packed = nullptr;
     kernels::Bf16Matrix* bf16 = nullptr;
     kernels::Int8Matrix* int8 = nullptr;
-    kernels::BlockMatrix* blocks = nullptr;
+    kernels::QuantMatrix* quants = nullptr;
     kernels::HalfMatrix* half = nullptr;
     float* copy = nullptr;
   };

@@ -21,8 +21,8 @@
 #include <utility>
 #include <vector>
 
-#include "models/blocks.h"
 #include "models/config.h"
+#include "models/layers.h"
 #include "models/row_order.h"
 
 namespace kvasir::models {

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "kvasir/error.h"
-#include "qa/window_memory.h"
+#include "qa/logits_cache.h"
 #include "qa/windows.h"
 #include "unicode/python_text.h"
 
@@ -19,7 +19,7 @@ namespace {
 // runs at once. The batch at the end of a group is not full, so groups should be much larger than batches.
 constexpr std::size_t kGroupTokens = 16384;
 // For windows that may come again: some 700 of full length, a few times what a group holds.
-constexpr std::size_t kMemoryBytes = std::size_t{4} << 20;
+constexpr std::size_t kLogitsCacheBytes = std::size_t{4} << 20;
 
 // One query from its check to its result.
 struct Run {
@@ -40,7 +40,7 @@ struct Pending {
   text::Encoding encoding;
   Window window;                                       // the logits are set when they are there
   std::vector<std::int32_t> padded_ids, padded_types;  // what the model reads, if it reads padding
-  WindowMemory::Entry* entry = nullptr;                // has or gets its logits
+  LogitsCache::Entry* entry = nullptr;                 // has or gets its logits
 };
 
 bool all_finite(std::span<const float> values) noexcept {
@@ -212,10 +212,10 @@ class BatchReader {
   // Runs the group's windows, each kind once, and decodes them in order.
   void flush() {
     std::vector<runtime::Sequence> sequences;
-    std::vector<WindowMemory::Entry*> entries;
+    std::vector<LogitsCache::Entry*> entries;
     for (Pending& pending : group_) {
       const runtime::Sequence window = sequence(pending);
-      const auto [entry, is_new] = memory_.find_or_add(window);
+      const auto [entry, is_new] = logits_cache_.find_or_add(window);
       pending.entry = entry;
       if (!is_new) continue;
       sequences.push_back(window);
@@ -238,7 +238,7 @@ class BatchReader {
       if (error.code() != ErrorCode::kCancelled) throw;
       refuse_cancelled();
     }
-    memory_.trim();
+    logits_cache_.trim();
     group_.clear();
     group_tokens_ = 0;
   }
@@ -248,7 +248,7 @@ class BatchReader {
                 "cancelled after " + std::to_string(done_) + " of " + std::to_string(windows_) + " windows");
   }
 
-  void keep(WindowMemory::Entry& entry, std::span<const float> logits) const {
+  void keep(LogitsCache::Entry& entry, std::span<const float> logits) const {
     if (!all_finite(logits)) {
       throw Error(ErrorCode::kFormat,
                   reader_.folder.string() + ": the model's logits are not finite; are its weights damaged?");
@@ -327,7 +327,7 @@ class BatchReader {
   std::vector<Run> runs_;      // one per query, never moved
   std::deque<Pending> group_;  // a deque: windows point at their encodings
   std::size_t group_tokens_ = 0;
-  WindowMemory memory_{kMemoryBytes};
+  LogitsCache logits_cache_{kLogitsCacheBytes};
   std::size_t windows_ = 0, done_ = 0, reported_ = 0;
   std::vector<AskResult> results_;
 };

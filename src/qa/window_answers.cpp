@@ -26,14 +26,14 @@ double WindowAnswers::read(const Context& context, const Window& window) {
   candidates_.clear();
   if (window.slice.begin == window.slice.end) return kMinusInfinity;
   weigh(context, window);
-  if (!factorise()) return kMinusInfinity;
+  if (!factorize()) return kMinusInfinity;
   find_edges(context, window);
   double sum = collect(window);
   if (sum < kUnderflow) {
     // The largest start and the largest end are no span, and those that are lie hundreds of nats below.
     reference_ = best_span(window);
     if (reference_ == kMinusInfinity) return kMinusInfinity;
-    factorised_ = false;
+    factorized_ = false;
     sum = collect(window);
   }
   choose();
@@ -61,7 +61,7 @@ void WindowAnswers::weigh(const Context& context, const Window& window) {
 }
 
 // False if no token may be an edge.
-bool WindowAnswers::factorise() {
+bool WindowAnswers::factorize() {
   const double best_start = *std::max_element(start_.begin(), start_.end());
   const double best_end = *std::max_element(end_.begin(), end_.end());
   if (best_start == kMinusInfinity) return false;
@@ -72,7 +72,7 @@ bool WindowAnswers::factorise() {
     end_factor_[i] = std::exp(end_[i] - best_end);
   }
   reference_ = best_start + best_end;
-  factorised_ = true;
+  factorized_ = true;
   return true;
 }
 
@@ -139,7 +139,7 @@ double WindowAnswers::collect(const Window& window) {
 
 // Adds the spans from one token to the ends [first, last) to row_.
 void WindowAnswers::add_row(std::size_t token, std::size_t first, std::size_t last) {
-  if (!factorised_) {
+  if (!factorized_) {
     for (std::size_t j = first; j < last; ++j)
       row_[end_edge_[j]] += std::exp(start_[token] + end_[j] - reference_);
     return;

@@ -50,7 +50,7 @@ class WindowAnswers {
 
   void weigh(const Context& context, const Window& window);
   void find_edges(const Context& context, const Window& window);
-  bool factorise();
+  bool factorize();
   double collect(const Window& window);
   void add_row(std::size_t token, std::size_t first, std::size_t last);
   void offer_row(std::size_t begin, std::size_t first_end, std::size_t last_end);
@@ -67,7 +67,7 @@ class WindowAnswers {
   std::vector<double> start_factor_, end_factor_;  // exp of them, relative to the largest
   std::vector<std::uint32_t> end_edge_;            // index into ends_
   std::vector<Edge> begins_, ends_;
-  bool factorised_ = true;
+  bool factorized_ = true;
   double reference_ = 0;                      // log-weight that stands for 1
   std::vector<double> row_;                   // per edge of ends_: the answers that begin at the current edge
   std::vector<Cell> row_best_, column_best_;  // per edge of begins_, of ends_

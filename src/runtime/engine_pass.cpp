@@ -52,29 +52,29 @@ bool EnginePass::cancelled() const noexcept {
 
 void EnginePass::run() {
   if (sequences_.empty()) return;
-  const Turns::Visit visit(engine_.turns);
+  const CoreScheduler::Caller caller(engine_.scheduler);
   while (consumed_ < sequences_.size()) {
     if (cancelled()) {
       throw Error(ErrorCode::kCancelled, "cancelled after " + std::to_string(consumed_) + " of " +
                                              std::to_string(sequences_.size()) + " windows");
     }
-    take_turn();
+    run_next_batches();
     if (failure_) std::rethrow_exception(failure_);
     consume_until(finished());
   }
 }
 
-void EnginePass::take_turn() {
-  if (engine_.turns.crowded()) {
-    engine_.lanes.run([this](Team& team) { run_next_on(team); });
+void EnginePass::run_next_batches() {
+  if (engine_.scheduler.has_more_callers_than_cores()) {
+    engine_.batch_threads.run([this](Team& team) { run_next_on(team); });
     return;
   }
-  Turns::Turn turn(engine_.turns);
-  const auto cores = static_cast<std::size_t>(turn.cores());
+  CoreScheduler::Lease lease(engine_.scheduler);
+  const auto cores = static_cast<std::size_t>(lease.cores());
   if (cores > 1 && sequences_.size() - consumed_ >= cores * kSequencesPerCore) {
-    run_on_each_core(turn);
+    run_on_each_core(lease);
   } else {
-    run_next_on(*engine_.teams.take(turn.cores()));
+    run_next_on(*engine_.teams.take(lease.cores()));
   }
 }
 
@@ -89,33 +89,33 @@ void EnginePass::run_next_on(Team& team) noexcept {
   }
 }
 
-// Batches by one thread each, until none are left or somebody else wants his turn. The calling thread, which
-// is thread 0, hands out what is finished in between, and holds no core meanwhile: what is done with the
+// Batches by one thread each, until none are left or other callers have work. Between its batches the calling
+// thread, which is thread 0, hands out what is finished, and holds no core meanwhile: what is done with the
 // logits may take long, and may even wait for another caller.
-void EnginePass::run_on_each_core(Turns::Turn& turn) {
-  const Teams::Loan all = engine_.teams.take(turn.cores());
+void EnginePass::run_on_each_core(CoreScheduler::Lease& lease) {
+  const Teams::Loan all = engine_.teams.take(lease.cores());
   std::vector<Teams::Loan> cores;
-  for (int i = 0; i < turn.cores(); ++i) cores.push_back(engine_.teams.take(1));
+  for (int i = 0; i < lease.cores(); ++i) cores.push_back(engine_.teams.take(1));
   const std::size_t left = sequences_.size() - consumed_;
   make_room({consumed_, consumed_ + std::min(left, cores.size() * kMostSequencesPerCore)});
   all->pool.parallel_for(cores.size(), [&](std::size_t, int thread) noexcept {
     bool has_core = true;
     try {
       while (has_core) {
-        const std::optional<Range> range = claim(turn, cores.size());
+        const std::optional<Range> range = claim(lease, cores.size());
         if (!range) break;
         run_on(*cores[static_cast<std::size_t>(thread)], *range);
         if (thread != 0 || finished() == consumed_) continue;
-        turn.give_back_one();
+        lease.give_back_one();
         has_core = false;
         consume_until(finished());
-        has_core = turn.regain_one();
+        has_core = lease.regain_one();
       }
     } catch (...) {
       const std::lock_guard guard(mutex_);
       failure_ = std::current_exception();
     }
-    if (has_core) turn.give_back_one();
+    if (has_core) lease.give_back_one();
   });
 }
 
@@ -135,10 +135,10 @@ void EnginePass::run_on(Team& team, Range range) {
 }
 
 // The next batch for one of so many cores.
-std::optional<EnginePass::Range> EnginePass::claim(const Turns::Turn& turn, std::size_t cores) {
+std::optional<EnginePass::Range> EnginePass::claim(const CoreScheduler::Lease& lease, std::size_t cores) {
   const std::lock_guard guard(mutex_);
   if (failure_ || claimed_ == room_.end) return {};
-  if (claimed_ > room_.begin && (cancelled() || turn.wanted())) return {};
+  if (claimed_ > room_.begin && (cancelled() || lease.others_have_work())) return {};
   const std::size_t share = tokens({claimed_, room_.end}) / (cores * kBatchesLeft);
   const std::size_t most = std::min(std::clamp(share, kLeastTokens, kMostTokens), engine_.batch_tokens);
   const Range range{claimed_,

@@ -1,5 +1,5 @@
-// One call of Engine::run: cuts its sequences into batches, runs them when it is the caller's turn, and hands
-// out the outputs in order.
+// One call of Engine::run: cuts its sequences into batches, runs them when the scheduler has cores for the
+// caller, and hands out the outputs in order.
 #pragma once
 
 #include <atomic>
@@ -12,10 +12,10 @@
 #include <span>
 #include <vector>
 
+#include "runtime/batch_threads.h"
+#include "runtime/core_scheduler.h"
 #include "runtime/engine.h"
-#include "runtime/lanes.h"
 #include "runtime/team.h"
-#include "runtime/turns.h"
 
 namespace kvasir::runtime {
 
@@ -27,8 +27,8 @@ struct EngineState {
   models::EncoderModel model = {};
   std::atomic<std::uint64_t> tokens_run{0};
   Teams teams = {};
-  Turns turns{threads};
-  Lanes lanes{turns, teams};
+  CoreScheduler scheduler{threads};
+  BatchThreads batch_threads{scheduler, teams};
 };
 
 class EnginePass {
@@ -44,12 +44,12 @@ class EnginePass {
   };
 
   bool cancelled() const noexcept;
-  void take_turn();
+  void run_next_batches();
   void run_next_on(Team& team) noexcept;
-  void run_on_each_core(Turns::Turn& turn);
+  void run_on_each_core(CoreScheduler::Lease& lease);
   void make_room(Range range);
   void run_on(Team& team, Range range);
-  std::optional<Range> claim(const Turns::Turn& turn, std::size_t cores);
+  std::optional<Range> claim(const CoreScheduler::Lease& lease, std::size_t cores);
   std::size_t finished();
   void consume_until(std::size_t last);
   std::size_t tokens(Range range) const noexcept { return begins_[range.end] - begins_[range.begin]; }

@@ -3,7 +3,7 @@
 #include <array>
 #include <bit>
 
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 namespace kvasir::tensor {
 
@@ -15,7 +15,7 @@ namespace {
 struct Row {
   const char* name;
   std::size_t size;
-  std::size_t block = 1;
+  std::size_t quant = 1;
 };
 // By the value of DType.
 constexpr std::array<Row, 26> kRows{{{"BOOL", 1},
@@ -33,17 +33,17 @@ constexpr std::array<Row, 26> kRows{{{"BOOL", 1},
                                      {"F64", 8},
                                      {"I64", 8},
                                      {"U64", 8},
-                                     {"Q4_0", sizeof(BlockQ4_0), 32},
-                                     {"Q4_1", sizeof(BlockQ4_1), 32},
-                                     {"Q5_0", sizeof(BlockQ5_0), 32},
-                                     {"Q5_1", sizeof(BlockQ5_1), 32},
-                                     {"Q8_0", sizeof(BlockQ8_0), 32},
-                                     {"Q2_K", sizeof(BlockQ2_K), 256},
-                                     {"Q3_K", sizeof(BlockQ3_K), 256},
-                                     {"Q4_K", sizeof(BlockQ4_K), 256},
-                                     {"Q5_K", sizeof(BlockQ5_K), 256},
-                                     {"Q6_K", sizeof(BlockQ6_K), 256},
-                                     {"IQ4_NL", sizeof(BlockIQ4_NL), 32}}};
+                                     {"Q4_0", sizeof(QuantQ4_0), 32},
+                                     {"Q4_1", sizeof(QuantQ4_1), 32},
+                                     {"Q5_0", sizeof(QuantQ5_0), 32},
+                                     {"Q5_1", sizeof(QuantQ5_1), 32},
+                                     {"Q8_0", sizeof(QuantQ8_0), 32},
+                                     {"Q2_K", sizeof(QuantQ2_K), 256},
+                                     {"Q3_K", sizeof(QuantQ3_K), 256},
+                                     {"Q4_K", sizeof(QuantQ4_K), 256},
+                                     {"Q5_K", sizeof(QuantQ5_K), 256},
+                                     {"Q6_K", sizeof(QuantQ6_K), 256},
+                                     {"IQ4_NL", sizeof(QuantIQ4_NL), 32}}};
 static_assert(static_cast<std::size_t>(DType::kIQ4_NL) + 1 == kRows.size());
 constexpr std::size_t kSafetensorsTypes = static_cast<std::size_t>(DType::kU64) + 1;
 
@@ -53,8 +53,8 @@ const Row& row(DType dtype) noexcept {
 
 }  // namespace
 
-std::size_t dtype_block(DType dtype) noexcept {
-  return row(dtype).block;
+std::size_t dtype_quant_elements(DType dtype) noexcept {
+  return row(dtype).quant;
 }
 
 std::size_t dtype_size(DType dtype) noexcept {
@@ -62,7 +62,7 @@ std::size_t dtype_size(DType dtype) noexcept {
 }
 
 std::size_t dtype_bytes(DType dtype, std::size_t elements) noexcept {
-  return elements / row(dtype).block * row(dtype).size;
+  return elements / row(dtype).quant * row(dtype).size;
 }
 
 const char* dtype_name(DType dtype) noexcept {

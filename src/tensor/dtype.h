@@ -1,4 +1,4 @@
-// Element types of stored tensors, by their safetensors names, and the blocks of GGUF by theirs.
+// Element types of stored tensors, by their safetensors names, and the quants of GGUF by theirs.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,7 @@ enum class DType {
   kF64,
   kI64,
   kU64,
-  // Blocks of GGUF: so many elements of a row that share a scale. Laid out in tensor/blocks.h.
+  // Quants of GGUF: so many elements of a row that share a scale. Laid out in tensor/quants.h.
   kQ4_0,
   kQ4_1,
   kQ5_0,
@@ -39,12 +39,12 @@ enum class DType {
   kIQ4_NL
 };
 
-std::size_t dtype_block(DType dtype) noexcept;  // elements per block: 1, but for the blocks of GGUF
-std::size_t dtype_size(DType dtype) noexcept;   // bytes per block, so per element where that is 1
-// Precondition: elements is a multiple of dtype_block(dtype).
+std::size_t dtype_quant_elements(DType dtype) noexcept;  // elements per quant: 1, but for the quants of GGUF
+std::size_t dtype_size(DType dtype) noexcept;            // bytes per quant, so per element where that is 1
+// Precondition: elements is a multiple of dtype_quant_elements(dtype).
 std::size_t dtype_bytes(DType dtype, std::size_t elements) noexcept;
 const char* dtype_name(DType dtype) noexcept;  // "F32", "BF16", "Q4_K", …
-// A name of safetensors; nullopt: one that we do not know. (No blocks, which that format has not.)
+// A name of safetensors; nullopt: one that we do not know. (No quants, which that format has not.)
 std::optional<DType> parse_dtype(std::string_view name);
 
 float half_to_float(std::uint16_t bits) noexcept;   // IEEE binary16, subnormals and NaN included

@@ -3,7 +3,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 namespace kvasir::tensor {
 
@@ -39,7 +39,7 @@ std::size_t TensorView::elements() const noexcept {
 void TensorView::read_floats(std::size_t first, std::span<float> out) const noexcept {
   assert(first + out.size() <= elements());
   const std::byte* from = data + dtype_bytes(dtype, first);
-  if (dtype_block(dtype) > 1) return dequantize(dtype, from, out);
+  if (dtype_quant_elements(dtype) > 1) return dequantize(dtype, from, out);
   switch (dtype) {
     case DType::kF32:
       if (!out.empty()) std::memcpy(out.data(), from, out.size_bytes());

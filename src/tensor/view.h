@@ -23,7 +23,7 @@ struct TensorView {
   std::size_t elements() const noexcept;
   std::size_t bytes() const noexcept { return dtype_bytes(dtype, elements()); }
   // Converts elements [first, first + out.size()) to float. Preconditions: dtype is F32, F16, BF16, F64, I8
-  // or one of blocks; first and out.size() are multiples of dtype_block(dtype).
+  // or one of quants; first and out.size() are multiples of dtype_quant_elements(dtype).
   void read_floats(std::size_t first, std::span<float> out) const noexcept;
 };
 

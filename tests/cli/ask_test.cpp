@@ -272,7 +272,7 @@ TEST(Ask, PeopleSeeAnswerSentenceFileAndLine) {
   EXPECT_THAT(outcome.out, Not(HasSubstr("\033")));
 }
 
-TEST(Ask, ColourOnlyWhereItIsWanted) {
+TEST(Ask, ColorOnlyWhereItIsWanted) {
   const std::vector<std::string> args = {"ask",    "-q",      "Where?",    "--context",
                                          kContext, "--model", tiny_model()};
   EXPECT_THAT(run({.args = args}).out, Not(HasSubstr("\033")));

@@ -156,7 +156,7 @@ std::string without_escapes(const std::string& text) {
   return out;
 }
 
-TEST_F(OnATerminal, LinesAreWrappedAndTheAnswerIsColoured) {
+TEST_F(OnATerminal, LinesAreWrappedAndTheAnswerIsColored) {
   const std::string sentence =
       "In the year of the great storm the treaty was signed in Lund by the envoys of both kings, who had "
       "waited there "
@@ -174,7 +174,7 @@ TEST_F(OnATerminal, LinesAreWrappedAndTheAnswerIsColoured) {
   EXPECT_EQ(all, " " + sentence);
 }
 
-TEST_F(OnATerminal, NoColourWhereItIsNotWanted) {
+TEST_F(OnATerminal, NoColorWhereItIsNotWanted) {
   const std::vector<std::string> args = {"ask",     "-q",        "Where?", "--context", "Signed in Lund.",
                                          "--model", tiny_model()};
   for (const char* env : {"NO_COLOR=1", "TERM=dumb", "TERM"}) {

@@ -30,7 +30,7 @@ std::string error_of(const std::string& bytes) {
   }
 }
 
-TEST(Encoding, TextsOfTheWorldAreRecognised) {
+TEST(Encoding, TextsOfTheWorldAreRecognized) {
   const struct {
     const char* text;
     const char* encoding;

@@ -81,7 +81,7 @@ object read_config(const std::filesystem::path& folder) {
   return base::parse_json_file(folder / "config.json").as_object();
 }
 
-// A Llama with random weights whose rows are whole blocks of every type, but for one matrix.
+// A Llama with random weights whose rows are whole quants of every type, but for one matrix.
 constexpr std::int64_t kWidth = 256, kInner = 288, kRows = 620;
 void write_wide_llama(const std::filesystem::path& folder, bool tied, float poison = 0) {
   copy_folder("llama-gqa", folder);

@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     for (const auto& [name, view] : content.tensors) {
       if (!inside(view.data, view.bytes())) __builtin_trap();
       total += view.bytes();
-      const bool floats = tensor::dtype_block(view.dtype) > 1 || view.dtype == tensor::DType::kF32;
+      const bool floats = tensor::dtype_quant_elements(view.dtype) > 1 || view.dtype == tensor::DType::kF32;
       if (!floats) continue;
       row.resize(view.elements());
       view.read_floats(0, row);

@@ -207,7 +207,7 @@ TEST_F(Pull, Shards) {
   EXPECT_THAT(error(), AllOf(HasSubstr("format: "), HasSubstr("is no name of a shard")));
 }
 
-TEST_F(Pull, RevisionsAndIdsWithoutOrganisation) {
+TEST_F(Pull, RevisionsAndIdsWithoutOrganization) {
   server_.repos["bert-large-qa"] = server_.repos[kId];
   const Cache cache(options_.cache);
   EXPECT_EQ(pull({.id = "bert-large-qa", .revision = "refs/pr/1", .progress = {}}, options_).commit, kCommit);

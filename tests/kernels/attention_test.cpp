@@ -149,7 +149,7 @@ TEST(Attention, LargeScores) {
   }
 }
 
-TEST(Attention, RowsDoNotDependOnTheirNeighbours) {
+TEST(Attention, RowsDoNotDependOnTheirNeighbors) {
   for (const Head& head : {Head{40, 70, 8}, Head{40, 513, 32}, Head{50, 1500, 64}, Head{50, 384, 64}}) {
     const Problem problem(head);
     const Matrix whole = problem.run(isa());

@@ -117,7 +117,7 @@ struct Problem {
   Int8Matrix packed;
 };
 
-TEST(Int8, QuantisedRowsAreTheSameBytes) {
+TEST(Int8, QuantizedRowsAreTheSameBytes) {
   for (const std::size_t columns : {1, 2, 7, 8, 15, 16, 17, 31, 33, 64, 100, 384, 1024}) {
     for (const float shift : {0.0F, 3.0F, -3.0F}) {
       Matrix x({5, columns, 3}, static_cast<std::uint32_t>(columns), 2);
@@ -130,7 +130,7 @@ TEST(Int8, QuantisedRowsAreTheSameBytes) {
   }
 }
 
-TEST(Int8, QuantisedRowsAreWithinHalfAStep) {
+TEST(Int8, QuantizedRowsAreWithinHalfAStep) {
   const Matrix x({20, 77, 1}, 3, 4);
   const Rows rows(isa(), x);
   for (std::size_t i = 0; i < x.rows(); ++i) {

@@ -37,7 +37,7 @@ struct Loaded {
         model(load_encoder_model(folder, Task::kQuestionAnswering,
                                  {.kernels = kernels, .pool = pool, .precision = precision})) {}
 
-  // Start and end logits of windows in one batch. by_rows: row blocks on workers of their
+  // Start and end logits of windows in one batch. by_rows: row chunks on workers of their
   // own.
   std::vector<float> run(const std::vector<Window>& windows, bool by_rows = true) {
     std::vector<std::int32_t> ids, types, cu_seqlens = {0}, keys;
@@ -125,7 +125,7 @@ void expect_independence(const char* family, Precision precision) {
   EXPECT_EQ(at, together.end());
 }
 
-TEST_P(Int8Family, DoesNotDependOnBatchThreadsOrBlocks) {
+TEST_P(Int8Family, DoesNotDependOnBatchThreadsOrChunks) {
   expect_independence(GetParam(), Precision::kInt8);
   expect_independence(GetParam(), Precision::kBf16);
 }

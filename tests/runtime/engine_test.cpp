@@ -120,7 +120,7 @@ TEST_P(Fixture, WantedLogitsAreTheSame) {
   }
 }
 
-// Sequences of every length, cut at odd places, so that row blocks begin and end anywhere.
+// Sequences of every length, cut at odd places, so that row chunks begin and end anywhere.
 TEST(Engine, EveryLength) {
   const Engine engine = load("bert-uncased");
   std::vector<Window> windows;

@@ -66,7 +66,7 @@ TEST(BertOnePass, EqualsPartsOnRandomTexts) {
 }
 
 // A piece is tokenised as if it stood alone, but for its spans.
-TEST(BertOnePass, TokenisesPartsOfATextWithSpansOfTheWhole) {
+TEST(BertOnePass, TokenizesPartsOfATextWithSpansOfTheWhole) {
   const TokenizerParts parts = load_parts();
   const BertOnePass one_pass({}, dynamic_cast<const WordPiece&>(*parts.model));
   const std::string text = "h\u00E9llo w\u00F6rld";

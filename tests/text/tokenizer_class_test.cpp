@@ -90,7 +90,7 @@ TEST(TokenizerClass, WithoutTokenizerJsonMpnetSeeksItsTokensInTheTextAsItIs) {
 }
 
 // In the text as it is, space before it would be stripped.
-TEST(TokenizerClass, WithoutTokenizerJsonDebertaSeeksTheUnknownTokenInTheNormalisedText) {
+TEST(TokenizerClass, WithoutTokenizerJsonDebertaSeeksTheUnknownTokenInTheNormalizedText) {
   const Folder folder("encoders-qa/albert", {});
   folder.copy("encoders-qa/albert", "spiece.model", "spm.model");
   const auto tokenizer = folder.load({{"tokenizer_class", "DebertaV2Tokenizer"}, {"unk_token", "<unk>"}});

@@ -13,7 +13,7 @@ TEST(PythonText, LowersLikePython) {
   EXPECT_EQ(to_lower(""), "");
 }
 
-TEST(PythonText, LowersSigmaByItsNeighbours) {
+TEST(PythonText, LowersSigmaByItsNeighbors) {
   EXPECT_EQ(to_lower("Σ"), "σ");        // alone
   EXPECT_EQ(to_lower("ΑΣ"), "ας");      // final
   EXPECT_EQ(to_lower("ΑΣΑ"), "ασα");    // a letter follows

@@ -3,10 +3,10 @@
 #pragma once
 
 #include "kernels/bf16.h"
-#include "kernels/blocks.h"
 #include "kernels/fp32.h"
 #include "kernels/half.h"
 #include "kernels/int8.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels::scalar {
 
@@ -28,8 +28,8 @@ bool all_finite(const float* x, std::size_t count) noexcept;
 void convert_half(const void* half, float* out, std::size_t count) noexcept;
 void quantize(const QuantizeCall& call, const Int8Rows& out) noexcept;
 void gemm_block(const Int8GemmCall& call, const GemmBlock& block) noexcept;
-void quantize(const QuantizeCall& call, const BlockRows& out) noexcept;
-void gemm_block(const BlockGemmCall& call, const GemmBlock& block) noexcept;
+void quantize(const QuantizeCall& call, const QuantRows& out) noexcept;
+void gemm_block(const QuantGemmCall& call, const GemmBlock& block) noexcept;
 void convert(const Bf16Convert& call) noexcept;
 void gemm_block(const Bf16GemmCall& call, const GemmBlock& block) noexcept;
 

@@ -205,7 +205,7 @@ struct Gemm {
     }
   }
 
-  // Few rows take more panels at once, to have enough chains in flight, or fewer (see avx512vnni/blocks.cpp).
+  // Few rows take more panels at once, to have enough chains in flight, or fewer (see avx512vnni/quants.cpp).
   template <std::size_t Rows>
   static void choose_tile(const Call& call, const GemmBlock& block) noexcept {
     constexpr std::size_t kPanels = Product::panels(Rows);

@@ -254,12 +254,12 @@ class DebertaV2 final : public Encoder {
   float* convolution(const tensor::RaggedBatch& batch, ForwardContext& context,
                      std::span<const float> x) const {
     const std::size_t width = config_.hidden_size, taps = config_.conv_kernel_size, tokens = batch.tokens();
-    float* neighbours = context.workspace.floats(kUp, tokens * width * taps);  // [tokens, width, taps]
+    float* neighbors = context.workspace.floats(kUp, tokens * width * taps);  // [tokens, width, taps]
     for (std::size_t s = 0; s < batch.sequences(); ++s) {
       const auto begin = static_cast<std::size_t>(batch.cu_seqlens[s]);
       const auto end = static_cast<std::size_t>(batch.cu_seqlens[s + 1]);
       for (std::size_t token = begin; token < end; ++token) {
-        float* row = neighbours + token * width * taps;
+        float* row = neighbors + token * width * taps;
         for (std::size_t tap = 0; tap < taps; ++tap) {
           const std::size_t other = token + tap - taps / 2;  // wraps around below 0: beyond the end
           const bool inside = other >= begin && other < end;
@@ -269,7 +269,7 @@ class DebertaV2 final : public Encoder {
     }
     float* out = context.workspace.floats(kPositions, tokens * width);
     forward(weights_.conv, context,
-            {.x = neighbours, .y = out, .rows = tokens, .activation = config_.conv_act});
+            {.x = neighbors, .y = out, .rows = tokens, .activation = config_.conv_act});
     // No published model has it, so that there is no kernel for it.
     if (config_.conv_tanh)
       std::transform(out, out + tokens * width, out, [](float v) { return std::tanh(v); });

@@ -1,6 +1,6 @@
-#include "generation/generation_options.h"
+#include "generation/check_options.h"
 
-#include "generation/generator_impl.h"
+#include "kvasir/error.h"
 
 namespace kvasir::generation {
 

@@ -1,4 +1,4 @@
-// Random tensors in the blocks of GGUF, as a file would have them.
+// Random tensors in the quants of GGUF, as a file would have them.
 #pragma once
 
 #include <cstddef>
@@ -7,12 +7,12 @@
 #include <random>
 #include <vector>
 
-#include "tensor/blocks.h"
 #include "tensor/dtype.h"
+#include "tensor/quants.h"
 
 namespace kvasir::tests {
 
-// Where a block has its binary16 numbers.
+// Where a quant has its binary16 numbers.
 inline std::vector<std::size_t> halves_of(tensor::DType dtype) {
   using tensor::DType;
   switch (dtype) {
@@ -33,16 +33,16 @@ inline std::vector<std::size_t> halves_of(tensor::DType dtype) {
 }
 
 // [n, k] of random bytes with scales of either sign around 0.01.
-inline std::vector<std::byte> random_blocks(tensor::DType dtype, std::size_t n, std::size_t k,
+inline std::vector<std::byte> random_quants(tensor::DType dtype, std::size_t n, std::size_t k,
                                             std::uint32_t seed = 1) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0, 0.01F);
   std::vector<std::byte> bytes(tensor::dtype_bytes(dtype, n * k));
   for (std::byte& byte : bytes) byte = static_cast<std::byte>(random() & 255U);
-  for (std::size_t block = 0; block < bytes.size(); block += tensor::dtype_size(dtype)) {
+  for (std::size_t quant = 0; quant < bytes.size(); quant += tensor::dtype_size(dtype)) {
     for (const std::size_t at : halves_of(dtype)) {
       const std::uint16_t half = tensor::float_to_half(normal(random));
-      std::memcpy(bytes.data() + block + at, &half, sizeof half);
+      std::memcpy(bytes.data() + quant + at, &half, sizeof half);
     }
   }
   return bytes;

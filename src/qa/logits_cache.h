@@ -1,6 +1,6 @@
-// The logits of the windows that a call has run of late. A window that comes again, token for token, need not
+// The logits of the windows that a call has run lately. A window that comes again, token for token, need not
 // run again: a page that several documents share, a question that is asked twice. Logits depend on nothing
-// but the window, so nobody can tell the difference.
+// but the window, so the answers are the same with and without this cache.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 
 namespace kvasir::qa {
 
-class WindowMemory {
+class LogitsCache {
  public:
   struct Entry {
     std::vector<std::int32_t> input_ids, token_type_ids;
@@ -26,7 +26,7 @@ class WindowMemory {
     bool ready() const noexcept { return !start.empty(); }
   };
 
-  explicit WindowMemory(std::size_t bytes) : limit_(bytes) {}
+  explicit LogitsCache(std::size_t bytes) : limit_(bytes) {}
 
   // The entry of a sequence, and whether it is new: then the caller is to run it and fill in the logits.
   // Valid until the next trim().
@@ -36,13 +36,13 @@ class WindowMemory {
   void trim() noexcept;
 
  private:
-  struct Remembered {
+  struct Kept {
     Entry entry;
     std::uint64_t hash;
   };
   std::size_t limit_, bytes_ = 0;
-  std::list<Remembered> entries_;  // oldest first
-  std::unordered_multimap<std::uint64_t, std::list<Remembered>::iterator> by_hash_;
+  std::list<Kept> entries_;  // oldest first
+  std::unordered_multimap<std::uint64_t, std::list<Kept>::iterator> by_hash_;
 };
 
 }  // namespace kvasir::qa

@@ -1,4 +1,4 @@
-// The blocks that families are built of: weights as plain structs, and what each does to rows of floats.
+// The layers that families are built of: weights as plain structs, and what each does to rows of floats.
 // Activations are row-major and contiguous, [tokens, width].
 #pragma once
 
@@ -20,10 +20,10 @@ namespace kvasir::models {
 // y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
 // fused: the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  // Weights that keep the bits of the file: blocks of GGUF, or numbers of 16 bits. Matrices that were fused
+  // Weights that keep the bits of the file: quants of GGUF, or numbers of 16 bits. Matrices that were fused
   // may be of different types, so there are several, whose outputs lie side by side.
   struct Stored {
-    std::vector<std::variant<kernels::BlockMatrix, kernels::HalfMatrix>> parts;
+    std::vector<std::variant<kernels::QuantMatrix, kernels::HalfMatrix>> parts;
     std::size_t n = 0, k = 0;
 
     std::size_t bytes() const noexcept {
@@ -62,15 +62,15 @@ struct LinearCall {
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
 
-// Calls body(context, rows) for blocks of at most `most` of [0, rows), each on one thread with memory of its
+// Calls body(context, rows) for chunks of at most `most` of [0, rows), each on one thread with memory of its
 // own: a chain of products and norms over rows stays in that core's cache, and threads meet once instead of
 // after each. `most` = 0, or too few rows for that many threads: once for all rows, with `context` itself, so
 // that each product is cut by columns. Results do not depend on which. What body throws passes through.
-struct RowBlocks {
+struct RowChunks {
   std::size_t rows, most;
 };
 using RowBody = std::function<void(ForwardContext& context, kernels::RowRange rows)>;
-void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBody& body);
+void in_row_chunks(ForwardContext& context, const RowChunks& chunks, const RowBody& body);
 
 struct LayerNorm {
   tensor::Buffer<float> weight;  // [width]

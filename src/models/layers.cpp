@@ -1,4 +1,4 @@
-#include "models/blocks.h"
+#include "models/layers.h"
 
 #include <algorithm>
 #include <cstring>
@@ -13,11 +13,11 @@ namespace {
 // Rows of one task of the cheap row-wise passes: some microseconds of work each.
 constexpr std::size_t kRowsPerTask = 16;
 // Fewer rows for a thread would read all weights for too little work.
-constexpr std::size_t kMinBlockRows = 16;
+constexpr std::size_t kMinChunkRows = 16;
 
-// body(first row, one past the last row, worker) over blocks of kRowsPerTask rows.
+// body(first row, one past the last row, worker) over chunks of kRowsPerTask rows.
 template <class Body>
-void for_row_blocks(base::ThreadPool& pool, std::size_t rows, const Body& body) {
+void for_row_chunks(base::ThreadPool& pool, std::size_t rows, const Body& body) {
   const std::size_t tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
   pool.parallel_for(tasks, [&](std::size_t task, int worker) noexcept {
     const std::size_t begin = task * kRowsPerTask;
@@ -26,11 +26,11 @@ void for_row_blocks(base::ThreadPool& pool, std::size_t rows, const Body& body) 
 }
 
 // A kernel that maps rows to rows, over all of them.
-void normalise(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
+void normalize(void (*kernel)(const kernels::LayerNormCall&) noexcept, const LayerNorm& norm,
                ForwardContext& context, const NormRows& call) {
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     kernel({.x = call.x + begin * width,
             .weight = norm.weight.data(),
             .bias = norm.bias.data(),
@@ -84,7 +84,7 @@ namespace {
 kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& context) {
   std::byte* memory = context.workspace.bytes(kRounded, kernels::int8_rows_bytes(call.rows, call.columns));
   const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.kernels.int8.quantize(
         {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
         {.data = all.data + begin * all.stride,
@@ -100,7 +100,7 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
   const std::size_t stride = kernels::bf16_stride(call.columns);
   auto* all = reinterpret_cast<std::uint16_t*>(
       context.workspace.bytes(kRounded, call.rows * stride * sizeof(std::uint16_t)));
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.kernels.bf16->convert({.x = call.x + begin * call.ldx,
                                    .ldx = call.ldx,
                                    .y = all + begin * stride,
@@ -111,16 +111,16 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
 }
 
 // The same as signed bytes with a scale for each 32.
-kernels::BlockRows quantize_blocks(const kernels::QuantizeCall& call, ForwardContext& context) {
-  std::byte* memory = context.workspace.bytes(kRounded, kernels::block_rows_bytes(call.rows, call.columns));
-  const kernels::BlockRows all = kernels::block_rows(memory, call.rows, call.columns);
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+kernels::QuantRows to_quant_rows(const kernels::QuantizeCall& call, ForwardContext& context) {
+  std::byte* memory = context.workspace.bytes(kRounded, kernels::quant_rows_bytes(call.rows, call.columns));
+  const kernels::QuantRows all = kernels::quant_rows(memory, call.rows, call.columns);
+  for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.kernels.quants.quantize(
         {.x = call.x + begin * call.ldx, .ldx = call.ldx, .rows = end - begin, .columns = call.columns},
         {.data = all.data + begin * all.stride,
-         .blocks = all.blocks + begin * all.block_stride,
+         .quants = all.quants + begin * all.quant_stride,
          .stride = all.stride,
-         .block_stride = all.block_stride});
+         .quant_stride = all.quant_stride});
   });
   return all;
 }
@@ -150,15 +150,15 @@ GemmCall with_column(GemmCall gemm, std::size_t column) {
 
 void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, ForwardContext& context,
               const Linear& linear, const LinearCall& call) {
-  std::optional<kernels::BlockRows> rows;
+  std::optional<kernels::QuantRows> rows;
   std::size_t column = 0;
   for (const auto& part : stored.parts) {
-    if (const auto* blocks = std::get_if<kernels::BlockMatrix>(&part)) {
-      if (!rows) rows = quantize_blocks(x, context);
-      const kernels::BlockGemmCall gemm{.a = *rows, .b = blocks};
+    if (const auto* quants = std::get_if<kernels::QuantMatrix>(&part)) {
+      if (!rows) rows = to_quant_rows(x, context);
+      const kernels::QuantGemmCall gemm{.a = *rows, .b = quants};
       kernels::gemm(context.kernels.quants, context.pool,
                     with_column(with_output(gemm, linear, call), column));
-      column += blocks->n;
+      column += quants->n;
     } else {
       const auto& half = std::get<kernels::HalfMatrix>(part);
       const kernels::HalfGemmCall gemm{.a = x.x, .lda = x.ldx, .b = &half};
@@ -191,20 +191,20 @@ void forward(const Linear& linear, ForwardContext& context, const LinearCall& ca
   }
 }
 
-void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBody& body) {
+void in_row_chunks(ForwardContext& context, const RowChunks& chunks, const RowBody& body) {
   const auto threads = static_cast<std::size_t>(context.pool.size());
-  if (context.workers.empty() || blocks.most == 0 || blocks.rows < threads * kMinBlockRows) {
-    body(context, {.begin = 0, .end = blocks.rows});
+  if (context.workers.empty() || chunks.most == 0 || chunks.rows < threads * kMinChunkRows) {
+    body(context, {.begin = 0, .end = chunks.rows});
     return;
   }
   // As many for each thread, so that all end together.
-  const std::size_t count = (blocks.rows + blocks.most * threads - 1) / (blocks.most * threads) * threads;
+  const std::size_t count = (chunks.rows + chunks.most * threads - 1) / (chunks.most * threads) * threads;
   std::mutex mutex;
   std::exception_ptr failure;
-  context.pool.parallel_for(count, [&](std::size_t block, int thread) noexcept {
+  context.pool.parallel_for(count, [&](std::size_t chunk, int thread) noexcept {
     ForwardContext own = context.on(context.workers[static_cast<std::size_t>(thread)]);
     try {
-      body(own, {.begin = blocks.rows * block / count, .end = blocks.rows * (block + 1) / count});
+      body(own, {.begin = chunks.rows * chunk / count, .end = chunks.rows * (chunk + 1) / count});
     } catch (...) {
       const std::lock_guard guard(mutex);
       failure = std::current_exception();
@@ -214,13 +214,13 @@ void in_row_blocks(ForwardContext& context, const RowBlocks& blocks, const RowBo
 }
 
 void forward(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
-  normalise(context.kernels.fp32.layer_norm, norm, context, call);
+  normalize(context.kernels.fp32.layer_norm, norm, context, call);
 }
 
 void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call) {
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
-  for_row_blocks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     context.kernels.fp32.rms_norm({.x = call.x + begin * width,
                                    .weight = norm.weight.data(),
                                    .y = y + begin * width,
@@ -231,11 +231,11 @@ void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call)
 }
 
 void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
-  normalise(context.kernels.fp32.no_norm, norm, context, call);
+  normalize(context.kernels.fp32.no_norm, norm, context, call);
 }
 
 void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows) {
-  for_row_blocks(context.pool, rows.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, rows.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     for (std::size_t row = begin; row < end; ++row) {
       float* x = rows.x + row * 2 * rows.width;
       context.kernels.fp32.activate_gated(activation, x, x + rows.width, rows.width);
@@ -262,7 +262,7 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
   const auto width = static_cast<std::size_t>(any.table.shape[1]);
   float* scratch = context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * width);
   const kernels::Fp32Kernels& k = context.kernels.fp32;
-  for_row_blocks(
+  for_row_chunks(
       context.pool, batch.tokens(), [&](std::size_t begin, std::size_t end, std::size_t worker) noexcept {
         const std::span<float> term(scratch + worker * width, width);
         const auto add = [&](const Embedding& table, std::size_t row, float* out) {
@@ -296,7 +296,7 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
 void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, ForwardContext& context,
                   float* x) {
   const auto width = static_cast<std::size_t>(table.table.shape[1]);
-  for_row_blocks(context.pool, ids.size(), [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+  for_row_chunks(context.pool, ids.size(), [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     for (std::size_t i = begin; i < end; ++i) {
       table.read_row(context.kernels.fp32, static_cast<std::size_t>(ids[i]), {x + i * width, width});
     }

@@ -1,5 +1,5 @@
-// Products of blocks with vpdpbusd.
-#include "kernels/vector/blocks.h"
+// Products of quants with vpdpbusd.
+#include "kernels/vector/quants.h"
 
 #include "kernels/avx512/simd.h"
 #include "kernels/tables.h"
@@ -59,12 +59,12 @@ struct VnniTile {
   static constexpr std::size_t panels(std::size_t rows) noexcept { return rows <= 4 ? 1 : 2; }
 
   template <std::size_t R, std::size_t P>
-  static void sum(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
+  static void sum(const QuantGemmCall& call, const TilePlace& place, float* out) noexcept {
     const bool fetch = place.first;
     RowPointers<std::int8_t, R> rows(call.a.data + place.row * call.a.stride, call.a.stride);
-    const RowBlock* heads = call.a.blocks + place.row * call.a.block_stride;
-    const std::size_t head_stride = call.a.block_stride;
-    const BlockPanels<Type> panels(*call.b);
+    const RowQuant* heads = call.a.quants + place.row * call.a.quant_stride;
+    const std::size_t head_stride = call.a.quant_stride;
+    const QuantPanels<Type> panels(*call.b);
     Ahead<Type, P> ahead(panels);
     const std::uint8_t* words[P];
     const std::uint16_t* halves[P];
@@ -74,11 +74,11 @@ struct VnniTile {
     });
     unroll<R>(
         [&](auto r) { unroll<P>([&](auto p) { B::store(out + (r * P + p) * kPanelColumns, B::zero()); }); });
-    for (std::size_t block = 0; block < panels.blocks; ++block) {
-      const BlockHeads<Type, P> block_heads(words, halves);
+    for (std::size_t quant = 0; quant < panels.quants; ++quant) {
+      const QuantHeads<Type, P> quant_heads(words, halves);
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
-        if (fetch) ahead.fetch(block, t, words, halves);
+        if (fetch) ahead.fetch(quant, t, words, halves);
         __m512i sums[R][P];
         start<R, P>(heads, head_stride, t, sums);
         unroll<Type::kGroups>([&](auto g) {
@@ -89,7 +89,7 @@ struct VnniTile {
             unroll<P>([&](auto p) { sums[r][p] = _mm512_dpbusd_epi32(sums[r][p], weights[p], x); });
           });
         });
-        const BlockScales<B, Type, P> scales(type, block_heads.of, words);
+        const QuantScales<B, Type, P> scales(type, quant_heads.of, words);
         unroll<R>(
             [&](auto r) { scales.add(sums[r], heads[r * head_stride], t, out + r * P * kPanelColumns); });
         rows.advance(Type::kGroups * kInt8Group);
@@ -104,7 +104,7 @@ struct VnniTile {
 
   // The offsets of the weights, times what they will be multiplied with.
   template <std::size_t R, std::size_t P>
-  static void start(const RowBlock* heads, std::size_t stride, std::size_t t,
+  static void start(const RowQuant* heads, std::size_t stride, std::size_t t,
                     __m512i (&sums)[R][P]) noexcept {
     const __m512i factors = offset_factors<B, Type>(t);
     unroll<R>([&](auto r) {
@@ -118,9 +118,9 @@ struct VnniTile {
 
 }  // namespace
 
-const BlockKernels& avx512vnni_block_kernels() noexcept {
-  static constexpr BlockKernels kKernels = {.quantize = BlockRounding<Avx512>::quantize,
-                                            .gemm_block = block_gemm<Bytes, VnniTile>};
+const QuantKernels& avx512vnni_quant_kernels() noexcept {
+  static constexpr QuantKernels kKernels = {.quantize = QuantRounding<Avx512>::quantize,
+                                            .gemm_block = quant_gemm<Bytes, VnniTile>};
   return kKernels;
 }
 

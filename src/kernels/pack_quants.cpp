@@ -1,9 +1,9 @@
-// How blocks of the file come to lie in panels: words of 16 rows side by side.
+// How quants of the file come to lie in panels: words of 16 rows side by side.
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 
-#include "kernels/blocks.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels {
 
@@ -40,23 +40,23 @@ constexpr std::uint32_t repack(std::size_t word, std::uint32_t bits) noexcept {
 
 // One panel. Everything but the place of the rows is known to the compiler: the loops over words unroll.
 template <tensor::DType kType>
-void pack_panel(const std::byte* rows, std::size_t columns, std::size_t panel, BlockMatrix& packed) noexcept {
-  constexpr BlockLayout kLayout = block_layout(kType);
-  const std::size_t block_bytes = tensor::dtype_size(kType);
-  const std::size_t blocks = packed.k / kLayout.elements, row_bytes = blocks * block_bytes;
+void pack_panel(const std::byte* rows, std::size_t columns, std::size_t panel, QuantMatrix& packed) noexcept {
+  constexpr QuantLayout kLayout = quant_layout(kType);
+  const std::size_t quant_bytes = tensor::dtype_size(kType);
+  const std::size_t quants = packed.k / kLayout.elements, row_bytes = quants * quant_bytes;
   std::uint8_t* out = packed.data.data() + panel * packed.panel_bytes();
   std::uint16_t* halves = packed.halves.data() + panel * packed.panel_halves();
   if (columns < kPanelColumns) {
     std::fill_n(out, packed.panel_bytes(), std::uint8_t{0});
     std::fill_n(halves, packed.panel_halves(), std::uint16_t{0});
   }
-  for (std::size_t b = 0; b < blocks; ++b) {
+  for (std::size_t b = 0; b < quants; ++b) {
     for (std::size_t j = 0; j < columns; ++j) {
-      const std::byte* block = rows + j * row_bytes + b * block_bytes;
-      if constexpr (kLayout.has_half) std::memcpy(halves + j, block + kLayout.half_at, sizeof *halves);
+      const std::byte* quant = rows + j * row_bytes + b * quant_bytes;
+      if constexpr (kLayout.has_half) std::memcpy(halves + j, quant + kLayout.half_at, sizeof *halves);
       for (std::size_t w = 0; w < kLayout.words; ++w) {
         std::uint32_t word;
-        std::memcpy(&word, block + kLayout.words_at + w * kWord, kWord);
+        std::memcpy(&word, quant + kLayout.words_at + w * kWord, kWord);
         word = repack<kType>(w, word);
         std::memcpy(out + (w * kPanelColumns + j) * kWord, &word, kWord);
       }
@@ -67,7 +67,7 @@ void pack_panel(const std::byte* rows, std::size_t columns, std::size_t panel, B
 }
 
 using PackPanel = void (*)(const std::byte* rows, std::size_t columns, std::size_t panel,
-                           BlockMatrix& packed) noexcept;
+                           QuantMatrix& packed) noexcept;
 PackPanel panel_packer(tensor::DType dtype) noexcept {
   using tensor::DType;
   switch (dtype) {
@@ -94,22 +94,22 @@ PackPanel panel_packer(tensor::DType dtype) noexcept {
     case DType::kQ6_K:
       return pack_panel<DType::kQ6_K>;
     default:
-      assert(!"pack_block_rows: not a type of block products");
+      assert(!"pack_quant_rows: not a type of quant products");
       return nullptr;
   }
 }
 
 }  // namespace
 
-BlockMatrix allocate_blocks(tensor::DType dtype, std::size_t n, std::size_t k) {
-  assert(is_block_product(dtype) && n > 0 && k > 0 && k % block_layout(dtype).elements == 0);
-  BlockMatrix packed{.n = n, .k = k, .dtype = dtype, .data = {}, .halves = {}};
+QuantMatrix allocate_quants(tensor::DType dtype, std::size_t n, std::size_t k) {
+  assert(is_quant_product(dtype) && n > 0 && k > 0 && k % quant_layout(dtype).elements == 0);
+  QuantMatrix packed{.n = n, .k = k, .dtype = dtype, .data = {}, .halves = {}};
   packed.data = tensor::Buffer<std::uint8_t>(packed.panels() * packed.panel_bytes());
   packed.halves = tensor::Buffer<std::uint16_t>(packed.panels() * packed.panel_halves());
   return packed;
 }
 
-void pack_block_rows(const std::byte* rows, RowRange range, BlockMatrix& packed) noexcept {
+void pack_quant_rows(const std::byte* rows, RowRange range, QuantMatrix& packed) noexcept {
   assert(range.begin % kPanelColumns == 0);
   assert(range.end == packed.n || (range.end < packed.n && range.end % kPanelColumns == 0));
   const PackPanel pack = panel_packer(packed.dtype);
@@ -120,12 +120,12 @@ void pack_block_rows(const std::byte* rows, RowRange range, BlockMatrix& packed)
   }
 }
 
-BlockRows block_rows(std::byte* memory, std::size_t rows, std::size_t k) noexcept {
+QuantRows quant_rows(std::byte* memory, std::size_t rows, std::size_t k) noexcept {
   const std::size_t stride = int8_stride(k);
   return {.data = reinterpret_cast<std::int8_t*>(memory),
-          .blocks = reinterpret_cast<RowBlock*>(memory + rows * stride),
+          .quants = reinterpret_cast<RowQuant*>(memory + rows * stride),
           .stride = stride,
-          .block_stride = k / tensor::kBlock};
+          .quant_stride = k / tensor::kQuantElements};
 }
 
 }  // namespace kvasir::kernels

@@ -41,7 +41,7 @@ std::string extension(const std::string& name) {
   return ending;
 }
 
-Format recognise_archive(std::string_view bytes, const ConvertOptions& options) {
+Format recognize_archive(std::string_view bytes, const ConvertOptions& options) {
   ZipArchive archive(bytes, options);
   if (archive.has("word/document.xml")) return Format::kDocx;
   if (archive.has("ppt/presentation.xml")) return Format::kPptx;
@@ -95,13 +95,13 @@ void check_beginning(std::string_view bytes, const ConvertOptions& options) {
   }
 }
 
-Format recognise(std::string_view bytes, const ConvertOptions& options) {
+Format recognize(std::string_view bytes, const ConvertOptions& options) {
   if (bytes.empty())
     throw Error(ErrorCode::kInvalidArgument, options.name + ": empty; there is nothing to search");
   check_beginning(bytes, options);
   const std::string_view probe = bytes.substr(0, kProbe);
   if (probe.starts_with("%PDF-")) return Format::kPdf;
-  if (is_archive(probe)) return recognise_archive(bytes, options);
+  if (is_archive(probe)) return recognize_archive(bytes, options);
   const std::string ending = extension(options.name);
   if (ending == "md" || ending == "markdown") return Format::kMarkdown;
   if (ending == "eml") return Format::kEmail;

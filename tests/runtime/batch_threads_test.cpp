@@ -1,4 +1,4 @@
-#include "runtime/lanes.h"
+#include "runtime/batch_threads.h"
 
 #include <gtest/gtest.h>
 
@@ -9,20 +9,20 @@
 namespace kvasir::runtime {
 namespace {
 
-TEST(Lanes, RunEachJobOnceOnNoMoreCoresThanThereAre) {
+TEST(BatchThreads, RunEachJobOnceOnNoMoreCoresThanThereAre) {
   for (const int cores : {1, 2, 3}) {
-    Turns turns(cores);
+    CoreScheduler scheduler(cores);
     Teams teams;
-    Lanes lanes(turns, teams);
+    BatchThreads batch_threads(scheduler, teams);
     std::atomic<int> inside{0}, most{0}, runs{0}, other_threads{0};
     std::vector<std::jthread> callers;
-    for (int caller = 0; caller < 5; ++caller) {
+    for (int thread = 0; thread < 5; ++thread) {
       callers.emplace_back([&] {
         const std::thread::id own = std::this_thread::get_id();
         for (int i = 0; i < 100; ++i) {
           int mine = 0;  // a plain int: the job's writes are to be seen afterwards
-          const Turns::Visit visit(turns);
-          lanes.run([&](Team& team) {
+          const CoreScheduler::Caller caller(scheduler);
+          batch_threads.run([&](Team& team) {
             const int now = ++inside;
             for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
             }
@@ -43,30 +43,30 @@ TEST(Lanes, RunEachJobOnceOnNoMoreCoresThanThereAre) {
   }
 }
 
-// A caller with a turn of his own gets it although there is always another job.
-TEST(Lanes, LetOthersHaveTheirTurns) {
-  Turns turns(1);
+// A caller with a lease of its own gets it although there is always another job.
+TEST(BatchThreads, LetOthersHaveTheirLeases) {
+  CoreScheduler scheduler(1);
   Teams teams;
-  Lanes lanes(turns, teams);
+  BatchThreads batch_threads(scheduler, teams);
   std::atomic<bool> stop{false};
   std::vector<std::jthread> callers;
   for (int caller = 0; caller < 2; ++caller) {
     callers.emplace_back([&] {
-      while (!stop) lanes.run([](Team&) { std::this_thread::yield(); });
+      while (!stop) batch_threads.run([](Team&) { std::this_thread::yield(); });
     });
   }
   for (int i = 0; i < 20; ++i) {
-    const Turns::Visit visit(turns);
-    const Turns::Turn turn(turns);
-    EXPECT_EQ(turn.cores(), 1);
+    const CoreScheduler::Caller caller(scheduler);
+    const CoreScheduler::Lease lease(scheduler);
+    EXPECT_EQ(lease.cores(), 1);
   }
   stop = true;
 }
 
-TEST(Lanes, MayNeverBeAsked) {
-  Turns turns(2);
+TEST(BatchThreads, MayNeverBeAsked) {
+  CoreScheduler scheduler(2);
   Teams teams;
-  const Lanes lanes(turns, teams);
+  const BatchThreads batch_threads(scheduler, teams);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "runtime/lanes.h"
+#include "runtime/batch_threads.h"
 
 #include <string>
 #include <system_error>
@@ -7,26 +7,27 @@
 
 namespace kvasir::runtime {
 
-Lanes::~Lanes() {
+BatchThreads::~BatchThreads() {
   {
     const std::lock_guard guard(mutex_);
     stop_ = true;
   }
-  wanted_.notify_all();
+  changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Lanes::run(const Job& job) {
-  Asked asked{.job = job};
+void BatchThreads::run(const Job& job) {
+  Pending own{.job = job};
   std::unique_lock guard(mutex_);
   const std::size_t idle = threads_.size() - busy_;
-  if (idle <= asked_.size() && threads_.size() < static_cast<std::size_t>(turns_.cores())) start_thread();
-  asked_.push_back(&asked);
-  wanted_.notify_one();
-  asked.changed.wait(guard, [&] { return asked.done; });
+  if (idle <= pending_.size() && threads_.size() < static_cast<std::size_t>(scheduler_.cores()))
+    start_thread();
+  pending_.push_back(&own);
+  changed_.notify_one();
+  own.changed.wait(guard, [&] { return own.done; });
 }
 
-void Lanes::start_thread() {
+void BatchThreads::start_thread() {
   try {
     threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {
@@ -36,10 +37,10 @@ void Lanes::start_thread() {
   }
 }
 
-void Lanes::work() {
+void BatchThreads::work() {
   std::unique_lock guard(mutex_);
   while (true) {
-    wanted_.wait(guard, [&] { return stop_ || !asked_.empty(); });
+    changed_.wait(guard, [&] { return stop_ || !pending_.empty(); });
     if (stop_) return;
     ++busy_;
     guard.unlock();
@@ -49,19 +50,19 @@ void Lanes::work() {
   }
 }
 
-// On one core, until there are no more or somebody waits for a core who does not come to us.
-void Lanes::run_jobs() {
-  const Turns::Turn turn(turns_, 1);
+// On one core, until there are no more jobs or a caller waits for a core without these threads.
+void BatchThreads::run_jobs() {
+  const CoreScheduler::Lease lease(scheduler_, 1);
   const Teams::Loan team = teams_.take(1);
   std::unique_lock guard(mutex_);
-  while (!asked_.empty() && !turn.awaited()) {
-    Asked& asked = *asked_.front();
-    asked_.pop_front();
+  while (!pending_.empty() && !lease.others_wait()) {
+    Pending& next = *pending_.front();
+    pending_.pop_front();
     guard.unlock();
-    asked.job(*team);
+    next.job(*team);
     guard.lock();
-    asked.done = true;
-    asked.changed.notify_one();
+    next.done = true;
+    next.changed.notify_one();
   }
 }
 

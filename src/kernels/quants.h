@@ -1,16 +1,16 @@
-// Products with weights in the blocks of GGUF (tensor/blocks.h), kept in the bits of the file: what decoding
+// Products with weights in the quants of GGUF (tensor/quants.h), kept in the bits of the file: what decoding
 // streams from memory is what the file has, and prefill multiplies bytes. Activations become signed bytes
 // with a scale for each 32 of a row.
 //
 //   y[i, j] = Σ_b x.scale[i, b] d[j, b] Σ_{k in b} x.data[i, k] q[j, k]  (+ minimum[j, b] x.sum[i, b]) +
 //   bias[j]
 //
-// The sums within a block are exact integers; across blocks they are added up in the order of k, in fp32 with
+// The sums within a quant are exact integers; across quants they are added up in the order of k, in fp32 with
 // fused multiply-adds. All instruction sets, the scalar twin included, give the same bits before the
 // activation, whatever the batch.
 //
-//   BlockMatrix w = allocate_blocks(tensor::DType::kQ4_K, n, k);
-//   pack_block_rows(file_rows, {0, n}, w);                            // once, at load
+//   QuantMatrix w = allocate_quants(tensor::DType::kQ4_K, n, k);
+//   pack_quant_rows(file_rows, {0, n}, w);                            // once, at load
 //   kernels.quantize({.x = x, .ldx = k, .rows = m, .columns = k}, rows);
 //   gemm(kernels, pool, {.a = rows, .b = &w, .c = y, .ldc = n, .m = m});
 #pragma once
@@ -20,20 +20,20 @@
 
 #include "kernels/fp32.h"
 #include "kernels/int8.h"
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 namespace kvasir::kernels {
 
-// How a block of a type is cut up: into words of 4 bytes and, in types whose block is not a whole number of
+// How a quant of a type is cut up: into words of 4 bytes and, in types whose quant is not a whole number of
 // words, the binary16 scale that makes the difference.
-struct BlockLayout {
-  std::size_t elements = 0;  // per block; 0: not a type of these products
+struct QuantLayout {
+  std::size_t elements = 0;  // per quant; 0: not a type of these products
   std::size_t words = 0;
   std::size_t words_at = 0;  // bytes before the words
   bool has_half = false;
   std::size_t half_at = 0;
 };
-constexpr BlockLayout block_layout(tensor::DType dtype) noexcept {
+constexpr QuantLayout quant_layout(tensor::DType dtype) noexcept {
   using tensor::DType;
   switch (dtype) {
     case DType::kQ4_0:
@@ -62,28 +62,28 @@ constexpr BlockLayout block_layout(tensor::DType dtype) noexcept {
   }
 }
 
-// Whether there are products of blocks for a type: for all blocks of GGUF that tensor::DType knows.
-constexpr bool is_block_product(tensor::DType dtype) noexcept {
-  return block_layout(dtype).elements != 0;
+// Whether there are products of quants for a type: for all quants of GGUF that tensor::DType knows.
+constexpr bool is_quant_product(tensor::DType dtype) noexcept {
+  return quant_layout(dtype).elements != 0;
 }
 
-// The weight W [n, k] of y = x Wᵀ + b. In ceil(n / 16) panels, each [k / elements] blocks of 16 columns: word
+// The weight W [n, k] of y = x Wᵀ + b. In ceil(n / 16) panels, each [k / elements] quants of 16 columns: word
 // by word, [words][16][4], so that one vector of 64 bytes has the same 4 bytes of 16 columns; the halves
 // apart, [16]. Two types change their bits on the way: the bytes of Q8_0 have their highest bit turned (value
 // + 128: the unsigned operand of vpdpbusd), and of the fifth bits of Q5_0 and Q5_1, that of element 4 G + i
 // becomes bit G of byte i. Columns beyond n are 0.
-struct BlockMatrix {
+struct QuantMatrix {
   std::size_t n = 0;
   std::size_t k = 0;
   tensor::DType dtype = tensor::DType::kQ8_0;
   tensor::Buffer<std::uint8_t> data;
   tensor::Buffer<std::uint16_t> halves;
 
-  BlockLayout layout() const noexcept { return block_layout(dtype); }
+  QuantLayout layout() const noexcept { return quant_layout(dtype); }
   std::size_t panels() const noexcept { return (n + kPanelColumns - 1) / kPanelColumns; }
-  std::size_t blocks() const noexcept { return k / layout().elements; }  // of a row
-  std::size_t panel_bytes() const noexcept { return blocks() * layout().words * 4 * kPanelColumns; }
-  std::size_t panel_halves() const noexcept { return layout().has_half ? blocks() * kPanelColumns : 0; }
+  std::size_t quants() const noexcept { return k / layout().elements; }  // of a row
+  std::size_t panel_bytes() const noexcept { return quants() * layout().words * 4 * kPanelColumns; }
+  std::size_t panel_halves() const noexcept { return layout().has_half ? quants() * kPanelColumns : 0; }
   const std::uint8_t* panel(std::size_t p) const noexcept { return data.data() + p * panel_bytes(); }
   const std::uint16_t* half_panel(std::size_t p) const noexcept { return halves.data() + p * panel_halves(); }
   std::size_t bytes() const noexcept { return data.size() + halves.size() * sizeof(std::uint16_t); }
@@ -93,30 +93,30 @@ struct BlockMatrix {
 inline constexpr float kLeastMagnitude = 1e-30F;
 
 // What is known of 32 neighbouring activations x ≈ scale · data.
-struct RowBlock {
+struct RowQuant {
   float scale;
   float sum;               // scale · Σ data
   std::int16_t halves[2];  // Σ data of the first and of the last 16
 };
 
 // Rows of activations, bytes from -127 to 127.
-struct BlockRows {
+struct QuantRows {
   std::int8_t* data = nullptr;
-  RowBlock* blocks = nullptr;
+  RowQuant* quants = nullptr;
   std::size_t stride = 0;        // bytes between rows of data, a multiple of 64
-  std::size_t block_stride = 0;  // RowBlocks between rows
+  std::size_t quant_stride = 0;  // RowQuants between rows
 };
 
 // Memory for `rows` rows of k activations: how much, and the parts of it (64-byte aligned).
-constexpr std::size_t block_rows_bytes(std::size_t rows, std::size_t k) noexcept {
-  return rows * (int8_stride(k) + k / tensor::kBlock * sizeof(RowBlock));
+constexpr std::size_t quant_rows_bytes(std::size_t rows, std::size_t k) noexcept {
+  return rows * (int8_stride(k) + k / tensor::kQuantElements * sizeof(RowQuant));
 }
-BlockRows block_rows(std::byte* memory, std::size_t rows, std::size_t k) noexcept;
+QuantRows quant_rows(std::byte* memory, std::size_t rows, std::size_t k) noexcept;
 
 // As GemmCall.
-struct BlockGemmCall {
-  BlockRows a{};  // [m, b->k]
-  const BlockMatrix* b = nullptr;
+struct QuantGemmCall {
+  QuantRows a{};  // [m, b->k]
+  const QuantMatrix* b = nullptr;
   const float* bias = nullptr;
   Activation activation = Activation::kNone;
   const float* residual = nullptr;
@@ -131,28 +131,28 @@ struct BlockGemmCall {
   }
 };
 
-// What an instruction set does with blocks; see Fp32Kernels.
-struct BlockKernels {
+// What an instruction set does with quants; see Fp32Kernels.
+struct QuantKernels {
   // Columns are a multiple of 32, of which the largest magnitude becomes 127: scale = largest / 127, byte =
   // round(x · (127 / largest)), with ties to even. The same bytes on every set. (NaN becomes -127, as a scale
   // infinity stays.)
-  void (*quantize)(const QuantizeCall& call, const BlockRows& out) noexcept;
+  void (*quantize)(const QuantizeCall& call, const QuantRows& out) noexcept;
   // One block of a product. Blocks of one call may run on different threads at once.
-  void (*gemm_block)(const BlockGemmCall& call, const GemmBlock& block) noexcept;
+  void (*gemm_block)(const QuantGemmCall& call, const GemmBlock& block) noexcept;
 };
 
 // Throws kUnsupported if the processor lacks `isa`. kAvx512 on a processor without VNNI has the kernels of
 // kAvx2.
-const BlockKernels& block_kernels_for(base::Isa isa);
+const QuantKernels& quant_kernels_for(base::Isa isa);
 
-// Only the memory. Precondition: is_block_product(dtype), n >= 1, k a multiple of the block's elements.
-BlockMatrix allocate_blocks(tensor::DType dtype, std::size_t n, std::size_t k);
+// Only the memory. Precondition: is_quant_product(dtype), n >= 1, k a multiple of the quant's elements.
+QuantMatrix allocate_quants(tensor::DType dtype, std::size_t n, std::size_t k);
 // Packs rows [begin, end) of W from the file's, row-major; begin is a multiple of kPanelColumns, and so is
 // end, or it is n. Ranges that do not overlap may be packed at once.
-void pack_block_rows(const std::byte* rows, RowRange range, BlockMatrix& packed) noexcept;
+void pack_quant_rows(const std::byte* rows, RowRange range, QuantMatrix& packed) noexcept;
 
 // The whole product, cut into blocks and run on the pool.
-void gemm(const BlockKernels& kernels, base::ThreadPool& pool, const BlockGemmCall& call);
+void gemm(const QuantKernels& kernels, base::ThreadPool& pool, const QuantGemmCall& call);
 
 // Bytes per second that `threads` cores together read from memory: a buffer far larger than the caches, end
 // to end, best of several. What decoding can be as fast as.

@@ -1,4 +1,4 @@
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 namespace kvasir::tensor {
 
@@ -150,108 +150,109 @@ void set_nibbles(const float* n, std::uint8_t* q, std::size_t count) noexcept {
 
 // The fifth bits of 32 levels.
 void set_high_bits(const float* n, std::uint8_t (&h)[4]) noexcept {
-  for (std::size_t j = 0; j < kBlock; ++j) {
+  for (std::size_t j = 0; j < kQuantElements; ++j) {
     if (j % 8 == 0) h[j / 8] = 0;
     h[j / 8] = static_cast<std::uint8_t>(h[j / 8] | (static_cast<int>(n[j]) >> 4 & 1) << (j % 8));
   }
 }
 
-// The levels of a block for the scale that is stored, which binary16 has moved a little.
-Numbers<kBlock> levels_of(const float* x, const Affine& stored, float most) noexcept {
+// The levels of a quant for the scale that is stored, which binary16 has moved a little.
+Numbers<kQuantElements> levels_of(const float* x, const Affine& stored, float most) noexcept {
   const float by = inverse(stored.d);
-  Numbers<kBlock> n;
-  for (std::size_t j = 0; j < kBlock; ++j) n[j] = to_level((x[j] - stored.m) * by, 0, most);
+  Numbers<kQuantElements> n;
+  for (std::size_t j = 0; j < kQuantElements; ++j) n[j] = to_level((x[j] - stored.m) * by, 0, most);
   return n;
 }
 
-void write(const float* x, BlockQ8_0& b) noexcept {
+void write(const float* x, QuantQ8_0& b) noexcept {
   float largest = 0;
-  for (std::size_t j = 0; j < kBlock; ++j) largest = std::max(largest, std::abs(x[j]));
+  for (std::size_t j = 0; j < kQuantElements; ++j) largest = std::max(largest, std::abs(x[j]));
   b.d = to_half(largest / 127);
   const float by = inverse(half_to_float(b.d));
-  for (std::size_t j = 0; j < kBlock; ++j) b.q[j] = static_cast<std::int8_t>(to_level(x[j] * by, -127, 127));
+  for (std::size_t j = 0; j < kQuantElements; ++j)
+    b.q[j] = static_cast<std::int8_t>(to_level(x[j] * by, -127, 127));
 }
 
 // x = d (n - levels) is x = d n + m with m = -levels d.
-Numbers<kBlock> symmetric(const float* x, float levels, std::uint16_t& d) noexcept {
-  d = to_half(fit_scale<kBlock>(x, levels));
+Numbers<kQuantElements> symmetric(const float* x, float levels, std::uint16_t& d) noexcept {
+  d = to_half(fit_scale<kQuantElements>(x, levels));
   const float stored = half_to_float(d);
-  Numbers<kBlock> n;
+  Numbers<kQuantElements> n;
   const float by = inverse(stored);
-  for (std::size_t j = 0; j < kBlock; ++j) n[j] = to_level(x[j] * by, -levels, levels - 1) + levels;
+  for (std::size_t j = 0; j < kQuantElements; ++j) n[j] = to_level(x[j] * by, -levels, levels - 1) + levels;
   return n;
 }
-void write(const float* x, BlockQ4_0& b) noexcept {
+void write(const float* x, QuantQ4_0& b) noexcept {
   set_nibbles(symmetric(x, 8, b.d).data(), b.q, sizeof b.q);
 }
-void write(const float* x, BlockQ5_0& b) noexcept {
-  const Numbers<kBlock> n = symmetric(x, 16, b.d);
+void write(const float* x, QuantQ5_0& b) noexcept {
+  const Numbers<kQuantElements> n = symmetric(x, 16, b.d);
   set_high_bits(n.data(), b.h);
   set_nibbles(n.data(), b.q, sizeof b.q);
 }
 
-Numbers<kBlock> affine(const float* x, float most, std::uint16_t& d, std::uint16_t& m) noexcept {
-  const Affine fit = fit_affine<kBlock>(x, most, false);
+Numbers<kQuantElements> affine(const float* x, float most, std::uint16_t& d, std::uint16_t& m) noexcept {
+  const Affine fit = fit_affine<kQuantElements>(x, most, false);
   d = to_half(fit.d);
   m = to_half(fit.m);
   return levels_of(x, {half_to_float(d), half_to_float(m)}, most);
 }
-void write(const float* x, BlockQ4_1& b) noexcept {
+void write(const float* x, QuantQ4_1& b) noexcept {
   set_nibbles(affine(x, 15, b.d, b.m).data(), b.q, sizeof b.q);
 }
-void write(const float* x, BlockQ5_1& b) noexcept {
-  const Numbers<kBlock> n = affine(x, 31, b.d, b.m);
+void write(const float* x, QuantQ5_1& b) noexcept {
+  const Numbers<kQuantElements> n = affine(x, 31, b.d, b.m);
   set_high_bits(n.data(), b.h);
   set_nibbles(n.data(), b.q, sizeof b.q);
 }
 
 // The levels of 256 elements whose parts of 32 or 16 have scales of their own, which are whole multiples of
-// the block's. `unit` is what level 1 stands for, `offset` level 0.
-struct SuperBlock {
+// the quant's. `unit` is what level 1 stands for, `offset` level 0.
+struct SuperQuant {
   float d = 0, dmin = 0;
   std::array<int, 16> scales{}, minimums{};
-  Numbers<kSuperBlock> levels{};
+  Numbers<kSuperQuantElements> levels{};
   double error = INFINITY;
 };
 
 // Q4_K. One part of 32, for given d and dmin: the scale and the minimum of 6 bits, one of them at most one
 // off those that fit best, with the least error.
-void choose_part(const float* x, const Affine& fit, std::size_t part, SuperBlock& block) noexcept {
-  const int scale = static_cast<int>(round_near(std::min(fit.d * inverse(block.d), 63.0F)));
-  const int minimum = static_cast<int>(round_near(std::min(-fit.m * inverse(block.dmin), 63.0F)));
+void choose_part(const float* x, const Affine& fit, std::size_t part, SuperQuant& quant) noexcept {
+  const int scale = static_cast<int>(round_near(std::min(fit.d * inverse(quant.d), 63.0F)));
+  const int minimum = static_cast<int>(round_near(std::min(-fit.m * inverse(quant.dmin), 63.0F)));
   float best = INFINITY;
   for (int s = std::max(scale - 1, 0); s <= std::min(scale + 1, 63); ++s) {
     for (int m = std::max(minimum - 1, 0); m <= std::min(minimum + 1, 63); ++m) {
       if (s != scale && m != minimum) continue;
-      const float unit = block.d * static_cast<float>(s), offset = block.dmin * static_cast<float>(m);
+      const float unit = quant.d * static_cast<float>(s), offset = quant.dmin * static_cast<float>(m);
       const float by = inverse(unit);
       float error = 0;
-      for (std::size_t i = 0; i < kBlock; ++i) {
+      for (std::size_t i = 0; i < kQuantElements; ++i) {
         const float n = to_level((x[i] + offset) * by, 0, 15), off = unit * n - offset - x[i];
         error += off * off;
       }
       if (error >= best) continue;
       best = error;
-      block.scales[part] = s;
-      block.minimums[part] = m;
+      quant.scales[part] = s;
+      quant.minimums[part] = m;
     }
   }
-  const float unit = block.d * static_cast<float>(block.scales[part]),
-              offset = block.dmin * static_cast<float>(block.minimums[part]), by = inverse(unit);
-  for (std::size_t i = 0; i < kBlock; ++i) {
-    block.levels[part * kBlock + i] = to_level((x[i] + offset) * by, 0, 15);
+  const float unit = quant.d * static_cast<float>(quant.scales[part]),
+              offset = quant.dmin * static_cast<float>(quant.minimums[part]), by = inverse(unit);
+  for (std::size_t i = 0; i < kQuantElements; ++i) {
+    quant.levels[part * kQuantElements + i] = to_level((x[i] + offset) * by, 0, 15);
   }
-  block.error += static_cast<double>(best);
+  quant.error += static_cast<double>(best);
 }
 
 // The best d and dmin for scales, minimums and levels as they are: least squares of x = d (s n) - dmin m.
-void refit(const float* x, SuperBlock& block) noexcept {
+void refit(const float* x, SuperQuant& quant) noexcept {
   double aa = 0, ab = 0, bb = 0, ax = 0, bx = 0;
   for (std::size_t part = 0; part < 8; ++part) {
-    const auto s = static_cast<double>(block.scales[part]), m = static_cast<double>(block.minimums[part]);
+    const auto s = static_cast<double>(quant.scales[part]), m = static_cast<double>(quant.minimums[part]);
     double n = 0, nn = 0, xn = 0, sum = 0;
-    for (std::size_t i = part * kBlock; i < (part + 1) * kBlock; ++i) {
-      const auto level = static_cast<double>(block.levels[i]), value = static_cast<double>(x[i]);
+    for (std::size_t i = part * kQuantElements; i < (part + 1) * kQuantElements; ++i) {
+      const auto level = static_cast<double>(quant.levels[i]), value = static_cast<double>(x[i]);
       n += level;
       nn += level * level;
       xn += value * level;
@@ -259,7 +260,7 @@ void refit(const float* x, SuperBlock& block) noexcept {
     }
     aa += s * s * nn;
     ab -= s * m * n;
-    bb += m * m * kBlock;
+    bb += m * m * kQuantElements;
     ax += s * xn;
     bx -= m * sum;
   }
@@ -267,46 +268,47 @@ void refit(const float* x, SuperBlock& block) noexcept {
   if (determinant > 1e-12 * aa * bb && bb > 0) {
     const double d = (ax * bb - bx * ab) / determinant, dmin = (bx * aa - ax * ab) / determinant;
     if (d > 0 && dmin >= 0) {
-      block.d = static_cast<float>(d);
-      block.dmin = static_cast<float>(dmin);
+      quant.d = static_cast<float>(d);
+      quant.dmin = static_cast<float>(dmin);
     }
   } else if (aa > 0 && ax > 0) {
-    block.d = static_cast<float>(ax / aa);
+    quant.d = static_cast<float>(ax / aa);
   }
 }
 
-void set_scales(const SuperBlock& block, std::uint8_t (&scales)[12]) noexcept {
+void set_scales(const SuperQuant& quant, std::uint8_t (&scales)[12]) noexcept {
   for (std::size_t t = 0; t < 4; ++t) {
-    const int s = block.scales[t], m = block.minimums[t], s4 = block.scales[t + 4],
-              m4 = block.minimums[t + 4];
+    const int s = quant.scales[t], m = quant.minimums[t], s4 = quant.scales[t + 4],
+              m4 = quant.minimums[t + 4];
     scales[t] = static_cast<std::uint8_t>(s | s4 >> 4 << 6);
     scales[t + 4] = static_cast<std::uint8_t>(m | m4 >> 4 << 6);
     scales[t + 8] = static_cast<std::uint8_t>((s4 & 15) | (m4 & 15) << 4);
   }
 }
 
-// How often the scales of the parts and the block's own are adapted to each other. A third time takes less
+// How often the scales of the parts and the quant's own are adapted to each other. A third time takes less
 // than 0.1 % off the error of normal numbers.
 constexpr int kRounds = 2;
 
-void write(const float* x, BlockQ4_K& b) noexcept {
+void write(const float* x, QuantQ4_K& b) noexcept {
   std::array<Affine, 8> fits;
   float scale = 0, minimum = 0;
   for (std::size_t part = 0; part < 8; ++part) {
-    fits[part] = fit_affine<kBlock>(x + part * kBlock, 15, true);
+    fits[part] = fit_affine<kQuantElements>(x + part * kQuantElements, 15, true);
     scale = std::max(scale, fits[part].d);
     minimum = std::max(minimum, -fits[part].m);
   }
-  SuperBlock block, best;
-  block.d = scale / 63;
-  block.dmin = minimum / 63;
+  SuperQuant quant, best;
+  quant.d = scale / 63;
+  quant.dmin = minimum / 63;
   for (int round = 0; round < kRounds; ++round) {
-    block.d = as_half(block.d);
-    block.dmin = as_half(block.dmin);
-    block.error = 0;
-    for (std::size_t part = 0; part < 8; ++part) choose_part(x + part * kBlock, fits[part], part, block);
-    if (block.error < best.error) best = block;
-    refit(x, block);
+    quant.d = as_half(quant.d);
+    quant.dmin = as_half(quant.dmin);
+    quant.error = 0;
+    for (std::size_t part = 0; part < 8; ++part)
+      choose_part(x + part * kQuantElements, fits[part], part, quant);
+    if (quant.error < best.error) best = quant;
+    refit(x, quant);
   }
   b.d = to_half(best.d);
   b.dmin = to_half(best.dmin);
@@ -319,11 +321,11 @@ constexpr std::size_t kSixteen = 16;
 
 // Q6_K. One part of 16, for a given d: the scale of 8 bits, near the one that fits best, with the least
 // error.
-void choose_part(const float* x, float fit, std::size_t part, SuperBlock& block) noexcept {
-  const auto scale = static_cast<int>(to_level(fit * inverse(block.d), -128, 127));
+void choose_part(const float* x, float fit, std::size_t part, SuperQuant& quant) noexcept {
+  const auto scale = static_cast<int>(to_level(fit * inverse(quant.d), -128, 127));
   float best = INFINITY;
   for (int s = std::max(scale - 1, -128); s <= std::min(scale + 1, 127); ++s) {
-    const float unit = block.d * static_cast<float>(s), by = inverse(unit);
+    const float unit = quant.d * static_cast<float>(s), by = inverse(unit);
     Numbers<kSixteen> n;
     float error = 0;
     for (std::size_t i = 0; i < kSixteen; ++i) {
@@ -333,43 +335,43 @@ void choose_part(const float* x, float fit, std::size_t part, SuperBlock& block)
     }
     if (error >= best) continue;
     best = error;
-    block.scales[part] = s;
-    std::ranges::copy(n, block.levels.begin() + static_cast<std::ptrdiff_t>(part * kSixteen));
+    quant.scales[part] = s;
+    std::ranges::copy(n, quant.levels.begin() + static_cast<std::ptrdiff_t>(part * kSixteen));
   }
-  block.error += static_cast<double>(best);
+  quant.error += static_cast<double>(best);
 }
 
-void refit_six(const float* x, SuperBlock& block) noexcept {
+void refit_six(const float* x, SuperQuant& quant) noexcept {
   double xa = 0, aa = 0;
-  for (std::size_t i = 0; i < kSuperBlock; ++i) {
-    const double a = static_cast<double>(block.scales[i / kSixteen]) * static_cast<double>(block.levels[i]);
+  for (std::size_t i = 0; i < kSuperQuantElements; ++i) {
+    const double a = static_cast<double>(quant.scales[i / kSixteen]) * static_cast<double>(quant.levels[i]);
     xa += static_cast<double>(x[i]) * a;
     aa += a * a;
   }
-  if (aa > 0) block.d = static_cast<float>(xa / aa);
+  if (aa > 0) quant.d = static_cast<float>(xa / aa);
 }
 
-void write(const float* x, BlockQ6_K& b) noexcept {
+void write(const float* x, QuantQ6_K& b) noexcept {
   Numbers<kSixteen> fits;
   float extreme = 0;
   for (std::size_t part = 0; part < kSixteen; ++part) {
     fits[part] = fit_scale<kSixteen>(x + part * kSixteen, 32);
     if (std::abs(fits[part]) > std::abs(extreme)) extreme = fits[part];
   }
-  SuperBlock block, best;
-  block.d = extreme / -128;
+  SuperQuant quant, best;
+  quant.d = extreme / -128;
   for (int round = 0; round < kRounds; ++round) {
-    block.d = as_half(block.d);
-    block.error = 0;
+    quant.d = as_half(quant.d);
+    quant.error = 0;
     for (std::size_t part = 0; part < kSixteen; ++part) {
-      choose_part(x + part * kSixteen, fits[part], part, block);
+      choose_part(x + part * kSixteen, fits[part], part, quant);
     }
-    if (block.error < best.error) best = block;
-    refit_six(x, block);
+    if (quant.error < best.error) best = quant;
+    refit_six(x, quant);
   }
   b = {};
   b.d = to_half(best.d);
-  for (std::size_t e = 0; e < kSuperBlock; ++e) {
+  for (std::size_t e = 0; e < kSuperQuantElements; ++e) {
     const auto v = static_cast<unsigned>(static_cast<int>(best.levels[e]) + 32);
     const std::size_t half = e / 128, quarter = e % 128 / 32, l = e % 32;
     std::uint8_t& low = b.ql[64 * half + 32 * (quarter & 1) + l];
@@ -380,19 +382,19 @@ void write(const float* x, BlockQ6_K& b) noexcept {
   }
 }
 
-template <class Block>
-void write_all(std::span<const float> values, std::size_t block_elements, std::byte* blocks) noexcept {
-  assert(values.size() % block_elements == 0);
-  for (std::size_t first = 0; first < values.size(); first += block_elements, blocks += sizeof(Block)) {
-    Block block;
-    write(values.data() + first, block);
-    std::memcpy(blocks, &block, sizeof block);
+template <class Quant>
+void write_all(std::span<const float> values, std::size_t quant_elements, std::byte* quants) noexcept {
+  assert(values.size() % quant_elements == 0);
+  for (std::size_t first = 0; first < values.size(); first += quant_elements, quants += sizeof(Quant)) {
+    Quant quant;
+    write(values.data() + first, quant);
+    std::memcpy(quants, &quant, sizeof quant);
   }
 }
 
 }  // namespace
 
-bool can_quantize(DType dtype) noexcept {
+bool can_round_to_quants(DType dtype) noexcept {
   switch (dtype) {
     case DType::kQ8_0:
     case DType::kQ4_0:
@@ -407,22 +409,22 @@ bool can_quantize(DType dtype) noexcept {
   }
 }
 
-void quantize(DType dtype, std::span<const float> values, std::byte* blocks) noexcept {
+void round_to_quants(DType dtype, std::span<const float> values, std::byte* quants) noexcept {
   switch (dtype) {
     case DType::kQ8_0:
-      return write_all<BlockQ8_0>(values, kBlock, blocks);
+      return write_all<QuantQ8_0>(values, kQuantElements, quants);
     case DType::kQ4_0:
-      return write_all<BlockQ4_0>(values, kBlock, blocks);
+      return write_all<QuantQ4_0>(values, kQuantElements, quants);
     case DType::kQ4_1:
-      return write_all<BlockQ4_1>(values, kBlock, blocks);
+      return write_all<QuantQ4_1>(values, kQuantElements, quants);
     case DType::kQ5_0:
-      return write_all<BlockQ5_0>(values, kBlock, blocks);
+      return write_all<QuantQ5_0>(values, kQuantElements, quants);
     case DType::kQ5_1:
-      return write_all<BlockQ5_1>(values, kBlock, blocks);
+      return write_all<QuantQ5_1>(values, kQuantElements, quants);
     case DType::kQ4_K:
-      return write_all<BlockQ4_K>(values, kSuperBlock, blocks);
+      return write_all<QuantQ4_K>(values, kSuperQuantElements, quants);
     case DType::kQ6_K:
-      return write_all<BlockQ6_K>(values, kSuperBlock, blocks);
+      return write_all<QuantQ6_K>(values, kSuperQuantElements, quants);
     default:
       assert(false);
   }

@@ -1,4 +1,4 @@
-// The options of a caller in the words of the parts.
+// Checks the options of a caller, and translates them into those of sampling and beam search.
 #pragma once
 
 #include "generation/beam_search.h"
@@ -7,6 +7,8 @@
 
 namespace kvasir::generation {
 
+// Throws kInvalidArgument for options that make no sense, whatever the model.
+void check_options(const GenerateOptions& options);
 SamplingOptions sampling_options(const GenerateOptions& options);
 // "false", "true", "never". Throws kInvalidArgument.
 EarlyStopping parse_early_stopping(const std::string& name);

@@ -1,38 +1,38 @@
-// How each type of block is unpacked, for the instruction set whose vectors of bytes B describes (see
-// avx2/blocks.cpp). A vector of words is kLanes columns of a panel; pointers to a panel's words and halves
+// How each type of quant is unpacked, for the instruction set whose vectors of bytes B describes (see
+// avx2/quants.cpp). A vector of words is kLanes columns of a panel; pointers to a panel's words and halves
 // are those of the first of them.
 //
-// BlockType<B, dtype>(t) is the t-th scale of a block, of kScales:
+// QuantType<B, dtype>(t) is the t-th scale of a quant, of kScales:
 //   kGroups    groups of 4 elements that share it: 8 or 4
 //   kOffset    what the unsigned weights are too large by; they are at most kMost
 //   group<G>   the G-th group, as unsigned bytes
-//   Head       what a block says once, of each column
+//   Head       what a quant says once, of each column
 //   scale      of each column, and minimum, if kMinima
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/blocks.h"
+#include "kernels/quants.h"
 
 namespace kvasir::kernels {
 
 inline constexpr std::size_t kWordBytes = 4 * kPanelColumns;  // of one word of a panel
 
 template <class B, tensor::DType kDType>
-struct BlockType;
+struct QuantType;
 
-// The half of a block.
+// The half of a quant.
 template <class B>
 struct HalfScale {
   typename B::Vec d;
   HalfScale(const std::uint8_t*, const std::uint16_t* halves) noexcept : d(B::load_half(halves)) {}
 };
 
-// What types of 32 elements and one scale share: the scale is the half of the block …
+// What types of 32 elements and one scale share: the scale is the half of the quant …
 template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
-struct PlainBlock {
-  static constexpr BlockLayout kLayout = block_layout(kDType);
+struct PlainQuant {
+  static constexpr QuantLayout kLayout = quant_layout(kDType);
   static constexpr std::size_t kGroups = 8, kScales = 1;
   static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
   static constexpr bool kMinima = false;
@@ -40,22 +40,22 @@ struct PlainBlock {
     const std::uint16_t* halves;
     Head(const std::uint8_t*, const std::uint16_t* of) noexcept : halves(of) {}
   };
-  explicit PlainBlock(std::size_t) noexcept {}
+  explicit PlainQuant(std::size_t) noexcept {}
   typename B::Vec scale(const Head& head, const std::uint8_t*) const noexcept {
     return B::load_half(head.halves);
   }
 };
 // … or the lower half of word 0, whose upper half is the minimum.
 template <class B, tensor::DType kDType, int kMostOf>
-struct MinimumBlock {
-  static constexpr BlockLayout kLayout = block_layout(kDType);
+struct MinimumQuant {
+  static constexpr QuantLayout kLayout = quant_layout(kDType);
   static constexpr std::size_t kGroups = 8, kScales = 1;
   static constexpr int kOffset = 0, kMost = kMostOf;
   static constexpr bool kMinima = true;
   struct Head {
     Head(const std::uint8_t*, const std::uint16_t*) noexcept {}
   };
-  explicit MinimumBlock(std::size_t) noexcept {}
+  explicit MinimumQuant(std::size_t) noexcept {}
   typename B::Vec scale(const Head&, const std::uint8_t* words) const noexcept {
     return B::low_halves(B::load_bytes(words));
   }
@@ -69,7 +69,7 @@ template <class B, std::size_t G>
 inline typename B::Ints four_bits(const std::uint8_t* words) noexcept {
   return B::template nibble<G / 4>(B::load_bytes(words + G % 4 * kWordBytes));
 }
-// The same with a fifth bit: bit G of each byte of word 0 (see BlockMatrix).
+// The same with a fifth bit: bit G of each byte of word 0 (see QuantMatrix).
 template <class B, std::size_t G>
 inline typename B::Ints five_bits(const std::uint8_t* words) noexcept {
   const auto fifth = B::template shift_bit<static_cast<int>(G), 4>(B::load_bytes(words));
@@ -77,8 +77,8 @@ inline typename B::Ints five_bits(const std::uint8_t* words) noexcept {
 }
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ4_0> : PlainBlock<B, tensor::DType::kQ4_0, 8, 15> {
-  using PlainBlock<B, tensor::DType::kQ4_0, 8, 15>::PlainBlock;
+struct QuantType<B, tensor::DType::kQ4_0> : PlainQuant<B, tensor::DType::kQ4_0, 8, 15> {
+  using PlainQuant<B, tensor::DType::kQ4_0, 8, 15>::PlainQuant;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return four_bits<B, G>(words);
@@ -86,8 +86,8 @@ struct BlockType<B, tensor::DType::kQ4_0> : PlainBlock<B, tensor::DType::kQ4_0, 
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ4_1> : MinimumBlock<B, tensor::DType::kQ4_1, 15> {
-  using MinimumBlock<B, tensor::DType::kQ4_1, 15>::MinimumBlock;
+struct QuantType<B, tensor::DType::kQ4_1> : MinimumQuant<B, tensor::DType::kQ4_1, 15> {
+  using MinimumQuant<B, tensor::DType::kQ4_1, 15>::MinimumQuant;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return four_bits<B, G>(words + kWordBytes);
@@ -95,8 +95,8 @@ struct BlockType<B, tensor::DType::kQ4_1> : MinimumBlock<B, tensor::DType::kQ4_1
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ5_0> : PlainBlock<B, tensor::DType::kQ5_0, 16, 31> {
-  using PlainBlock<B, tensor::DType::kQ5_0, 16, 31>::PlainBlock;
+struct QuantType<B, tensor::DType::kQ5_0> : PlainQuant<B, tensor::DType::kQ5_0, 16, 31> {
+  using PlainQuant<B, tensor::DType::kQ5_0, 16, 31>::PlainQuant;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return five_bits<B, G>(words);
@@ -104,8 +104,8 @@ struct BlockType<B, tensor::DType::kQ5_0> : PlainBlock<B, tensor::DType::kQ5_0, 
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ5_1> : MinimumBlock<B, tensor::DType::kQ5_1, 31> {
-  using MinimumBlock<B, tensor::DType::kQ5_1, 31>::MinimumBlock;
+struct QuantType<B, tensor::DType::kQ5_1> : MinimumQuant<B, tensor::DType::kQ5_1, 31> {
+  using MinimumQuant<B, tensor::DType::kQ5_1, 31>::MinimumQuant;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return five_bits<B, G>(words + kWordBytes);
@@ -113,8 +113,8 @@ struct BlockType<B, tensor::DType::kQ5_1> : MinimumBlock<B, tensor::DType::kQ5_1
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ8_0> : PlainBlock<B, tensor::DType::kQ8_0, 128, 255> {
-  using PlainBlock<B, tensor::DType::kQ8_0, 128, 255>::PlainBlock;
+struct QuantType<B, tensor::DType::kQ8_0> : PlainQuant<B, tensor::DType::kQ8_0, 128, 255> {
+  using PlainQuant<B, tensor::DType::kQ8_0, 128, 255>::PlainQuant;
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     return B::load_bytes(words + G * kWordBytes);
@@ -122,8 +122,8 @@ struct BlockType<B, tensor::DType::kQ8_0> : PlainBlock<B, tensor::DType::kQ8_0, 
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kIQ4_NL> : PlainBlock<B, tensor::DType::kIQ4_NL, 128, 241> {
-  using PlainBlock<B, tensor::DType::kIQ4_NL, 128, 241>::PlainBlock;
+struct QuantType<B, tensor::DType::kIQ4_NL> : PlainQuant<B, tensor::DType::kIQ4_NL, 128, 241> {
+  using PlainQuant<B, tensor::DType::kIQ4_NL, 128, 241>::PlainQuant;
   // tensor::kIq4Values + 128
   static constexpr std::uint8_t kValues[16] = {1,   24,  45,  63,  79,  93,  106, 118,
                                                129, 141, 153, 166, 181, 197, 217, 241};
@@ -160,7 +160,7 @@ template <class B, tensor::DType kDType>
 struct SixBitScales {
   using Ints = typename B::Ints;
   using Vec = typename B::Vec;
-  static constexpr BlockLayout kLayout = block_layout(kDType);
+  static constexpr QuantLayout kLayout = quant_layout(kDType);
   static constexpr std::size_t kGroups = 8, kScales = 8;
   static constexpr int kOffset = 0;
   static constexpr bool kMinima = true;
@@ -185,11 +185,11 @@ struct SixBitScales {
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ4_K> : SixBitScales<B, tensor::DType::kQ4_K> {
+struct QuantType<B, tensor::DType::kQ4_K> : SixBitScales<B, tensor::DType::kQ4_K> {
   static constexpr int kMost = 15;
   typename B::Count high;
   std::size_t at;
-  explicit BlockType(std::size_t scale) noexcept
+  explicit QuantType(std::size_t scale) noexcept
       : SixBitScales<B, tensor::DType::kQ4_K>{scale},
         high(B::count(scale % 2 * 4)),
         at((4 + scale / 2 * 8) * kWordBytes) {}
@@ -200,11 +200,11 @@ struct BlockType<B, tensor::DType::kQ4_K> : SixBitScales<B, tensor::DType::kQ4_K
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ5_K> : SixBitScales<B, tensor::DType::kQ5_K> {
+struct QuantType<B, tensor::DType::kQ5_K> : SixBitScales<B, tensor::DType::kQ5_K> {
   static constexpr int kMost = 31;
   typename B::Count high, bit;
   std::size_t at;
-  explicit BlockType(std::size_t scale) noexcept
+  explicit QuantType(std::size_t scale) noexcept
       : SixBitScales<B, tensor::DType::kQ5_K>{scale},
         high(B::count(scale % 2 * 4)),
         bit(B::count(scale)),
@@ -220,13 +220,13 @@ struct BlockType<B, tensor::DType::kQ5_K> : SixBitScales<B, tensor::DType::kQ5_K
 // Types with a scale for each 16 elements. Those of scale s are words W to W + 3 of the quarter s % 8 / 2 of
 // a half s / 8; pairs of bits lie side by side for the four quarters.
 template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
-struct SixteenBlock {
-  static constexpr BlockLayout kLayout = block_layout(kDType);
+struct SixteenQuant {
+  static constexpr QuantLayout kLayout = quant_layout(kDType);
   static constexpr std::size_t kGroups = 4, kScales = 16;
   static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
   std::size_t s, half, quarter, word;
   typename B::Count pair_count;
-  explicit SixteenBlock(std::size_t scale) noexcept
+  explicit SixteenQuant(std::size_t scale) noexcept
       : s(scale),
         half(scale / 8),
         quarter(scale % 8 / 2),
@@ -242,8 +242,8 @@ struct SixteenBlock {
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ2_K> : SixteenBlock<B, tensor::DType::kQ2_K, 0, 3> {
-  using SixteenBlock<B, tensor::DType::kQ2_K, 0, 3>::SixteenBlock;
+struct QuantType<B, tensor::DType::kQ2_K> : SixteenQuant<B, tensor::DType::kQ2_K, 0, 3> {
+  using SixteenQuant<B, tensor::DType::kQ2_K, 0, 3>::SixteenQuant;
   static constexpr bool kMinima = true;
   using Head = ScaleAndMinimum<B, 20>;
   template <std::size_t G>
@@ -262,12 +262,12 @@ struct BlockType<B, tensor::DType::kQ2_K> : SixteenBlock<B, tensor::DType::kQ2_K
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ3_K> : SixteenBlock<B, tensor::DType::kQ3_K, 4, 7> {
-  using Base = SixteenBlock<B, tensor::DType::kQ3_K, 4, 7>;
+struct QuantType<B, tensor::DType::kQ3_K> : SixteenQuant<B, tensor::DType::kQ3_K, 4, 7> {
+  using Base = SixteenQuant<B, tensor::DType::kQ3_K, 4, 7>;
   using Head = HalfScale<B>;
   static constexpr bool kMinima = false;
   typename B::Count third;
-  explicit BlockType(std::size_t scale) noexcept : Base(scale), third(B::count(scale / 2)) {}
+  explicit QuantType(std::size_t scale) noexcept : Base(scale), third(B::count(scale / 2)) {}
   template <std::size_t G>
   typename B::Ints group(const std::uint8_t* words) const noexcept {
     const auto high = B::shift(B::load_bytes(words + (this->word + G) * kWordBytes), third);
@@ -286,13 +286,13 @@ struct BlockType<B, tensor::DType::kQ3_K> : SixteenBlock<B, tensor::DType::kQ3_K
 };
 
 template <class B>
-struct BlockType<B, tensor::DType::kQ6_K> : SixteenBlock<B, tensor::DType::kQ6_K, 32, 63> {
-  using Base = SixteenBlock<B, tensor::DType::kQ6_K, 32, 63>;
+struct QuantType<B, tensor::DType::kQ6_K> : SixteenQuant<B, tensor::DType::kQ6_K, 32, 63> {
+  using Base = SixteenQuant<B, tensor::DType::kQ6_K, 32, 63>;
   using Head = HalfScale<B>;
   static constexpr bool kMinima = false;
   typename B::Count nibble;
   std::size_t low_at;
-  explicit BlockType(std::size_t scale) noexcept
+  explicit QuantType(std::size_t scale) noexcept
       : Base(scale),
         nibble(B::count(this->quarter / 2 * 4)),
         low_at((16 * this->half + 8 * (this->quarter % 2) + this->word) * kWordBytes) {}

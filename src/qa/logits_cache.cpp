@@ -1,4 +1,4 @@
-#include "qa/window_memory.h"
+#include "qa/logits_cache.h"
 
 #include <algorithm>
 #include <functional>
@@ -12,21 +12,21 @@ std::uint64_t hash_of(std::span<const std::int32_t> ids) noexcept {
   return std::hash<std::string_view>()({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
 }
 
-bool same(const WindowMemory::Entry& entry, const runtime::Sequence& sequence) noexcept {
+bool same(const LogitsCache::Entry& entry, const runtime::Sequence& sequence) noexcept {
   return entry.keys == sequence.keys && entry.wanted == sequence.wanted &&
          std::ranges::equal(entry.input_ids, sequence.input_ids) &&
          std::ranges::equal(entry.token_type_ids, sequence.token_type_ids);
 }
 
 // Also of the logits that will come, and some 150 bytes for nodes and vectors.
-std::size_t bytes_of(const WindowMemory::Entry& entry) noexcept {
+std::size_t bytes_of(const LogitsCache::Entry& entry) noexcept {
   const std::size_t tokens = entry.input_ids.size();
   return (tokens + entry.token_type_ids.size()) * sizeof(std::int32_t) + tokens * 2 * sizeof(float) + 150;
 }
 
 }  // namespace
 
-std::pair<WindowMemory::Entry*, bool> WindowMemory::find_or_add(const runtime::Sequence& sequence) {
+std::pair<LogitsCache::Entry*, bool> LogitsCache::find_or_add(const runtime::Sequence& sequence) {
   const std::uint64_t hash = hash_of(sequence.input_ids);
   const auto [first, last] = by_hash_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
@@ -46,7 +46,7 @@ std::pair<WindowMemory::Entry*, bool> WindowMemory::find_or_add(const runtime::S
   return {&entries_.back().entry, true};
 }
 
-void WindowMemory::trim() noexcept {
+void LogitsCache::trim() noexcept {
   while (bytes_ > limit_) {
     const auto oldest = entries_.begin();
     const auto [first, last] = by_hash_.equal_range(oldest->hash);

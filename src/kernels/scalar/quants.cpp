@@ -1,4 +1,4 @@
-// The reference of products of blocks.
+// The reference of products of quants.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -16,7 +16,7 @@ namespace {
 using tensor::DType;
 using tensor::half_to_float;
 
-// One column of one block of a panel.
+// One column of one quant of a panel.
 struct Column {
   const std::uint8_t* words;    // of column 0
   const std::uint16_t* halves;  // as well
@@ -38,13 +38,13 @@ struct Column {
   }
 };
 
-constexpr std::size_t kMostElements = tensor::kSuperBlock;
-constexpr std::size_t kSubBlock = 16;  // elements that share a scale, at least
+constexpr std::size_t kMostElements = tensor::kSuperQuantElements;
+constexpr std::size_t kScaleElements = 16;  // elements that share a scale, at least
 
-// What a block of one column stands for: x = scales[e / 16] q + minima[e / 16].
+// What a quant of one column stands for: x = scales[e / 16] q + minima[e / 16].
 struct Values {
   std::array<int, kMostElements> q;
-  std::array<float, kMostElements / kSubBlock> scales, minima;
+  std::array<float, kMostElements / kScaleElements> scales, minima;
 };
 
 void read_scales_and_minima(const Column& c, Values& out) noexcept {
@@ -132,7 +132,7 @@ void read(DType dtype, const Column& c, Values& out) noexcept {
       }
       break;
     default:
-      assert(!"gemm_block: not a type of block products");
+      assert(!"gemm_block: not a type of quant products");
   }
 }
 
@@ -158,19 +158,19 @@ Scaling scaling(DType dtype) noexcept {
   }
 }
 
-// Adds one block of a column to the sum of a row.
-float add_block(const Values& w, const Scaling& scaling, std::size_t elements, const std::int8_t* x,
-                const RowBlock* blocks, float sum) noexcept {
+// Adds one quant of a column to the sum of a row.
+float add_quant(const Values& w, const Scaling& scaling, std::size_t elements, const std::int8_t* x,
+                const RowQuant* quants, float sum) noexcept {
   for (std::size_t e = 0; e < elements; e += scaling.elements) {
     std::int32_t products = 0;
     for (std::size_t i = e; i < e + scaling.elements; ++i) products += w.q[i] * x[i];
-    const RowBlock& block = blocks[e / tensor::kBlock];
-    sum = std::fma(w.scales[e / kSubBlock] * static_cast<float>(products), block.scale, sum);
+    const RowQuant& quant = quants[e / tensor::kQuantElements];
+    sum = std::fma(w.scales[e / kScaleElements] * static_cast<float>(products), quant.scale, sum);
     if (!scaling.minima) continue;
-    const float x_sum = scaling.elements == tensor::kBlock
-                            ? block.sum
-                            : block.scale * static_cast<float>(block.halves[e / kSubBlock % 2]);
-    sum = std::fma(w.minima[e / kSubBlock], x_sum, sum);
+    const float x_sum = scaling.elements == tensor::kQuantElements
+                            ? quant.sum
+                            : quant.scale * static_cast<float>(quant.halves[e / kScaleElements % 2]);
+    sum = std::fma(w.minima[e / kScaleElements], x_sum, sum);
   }
   return sum;
 }
@@ -179,13 +179,13 @@ constexpr std::size_t kRows = 32;  // that share the reading of a column
 using Sums = std::array<float, kRows>;
 
 // Sums of some rows with one column.
-Sums sum_column(const BlockGemmCall& call, RowRange rows, std::size_t column) noexcept {
-  const BlockMatrix& b = *call.b;
-  const BlockLayout layout = b.layout();
+Sums sum_column(const QuantGemmCall& call, RowRange rows, std::size_t column) noexcept {
+  const QuantMatrix& b = *call.b;
+  const QuantLayout layout = b.layout();
   const std::size_t panel = column / kPanelColumns;
   Sums sums{};
   Values values;
-  for (std::size_t at = 0; at < b.blocks(); ++at) {
+  for (std::size_t at = 0; at < b.quants(); ++at) {
     read(b.dtype,
          {.words = b.panel(panel) + at * layout.words * 4 * kPanelColumns,
           .halves = b.half_panel(panel) + (layout.has_half ? at * kPanelColumns : 0),
@@ -194,8 +194,8 @@ Sums sum_column(const BlockGemmCall& call, RowRange rows, std::size_t column) no
     const std::size_t first = at * layout.elements;
     for (std::size_t row = rows.begin; row < rows.end; ++row) {
       float& sum = sums[row - rows.begin];
-      sum = add_block(values, scaling(b.dtype), layout.elements, call.a.data + row * call.a.stride + first,
-                      call.a.blocks + row * call.a.block_stride + first / tensor::kBlock, sum);
+      sum = add_quant(values, scaling(b.dtype), layout.elements, call.a.data + row * call.a.stride + first,
+                      call.a.quants + row * call.a.quant_stride + first / tensor::kQuantElements, sum);
     }
   }
   return sums;
@@ -203,28 +203,29 @@ Sums sum_column(const BlockGemmCall& call, RowRange rows, std::size_t column) no
 
 }  // namespace
 
-void quantize(const QuantizeCall& call, const BlockRows& out) noexcept {
-  assert(call.columns % tensor::kBlock == 0);
-  for (std::size_t at = 0; at < call.rows * (call.columns / tensor::kBlock); ++at) {
-    const std::size_t row = at / (call.columns / tensor::kBlock), b = at % (call.columns / tensor::kBlock);
-    const float* x = call.x + row * call.ldx + b * tensor::kBlock;
-    std::int8_t* q = out.data + row * out.stride + b * tensor::kBlock;
+void quantize(const QuantizeCall& call, const QuantRows& out) noexcept {
+  assert(call.columns % tensor::kQuantElements == 0);
+  for (std::size_t at = 0; at < call.rows * (call.columns / tensor::kQuantElements); ++at) {
+    const std::size_t row = at / (call.columns / tensor::kQuantElements),
+                      b = at % (call.columns / tensor::kQuantElements);
+    const float* x = call.x + row * call.ldx + b * tensor::kQuantElements;
+    std::int8_t* q = out.data + row * out.stride + b * tensor::kQuantElements;
     float largest = 0;
-    for (std::size_t i = 0; i < tensor::kBlock; ++i) largest = std::max(largest, std::abs(x[i]));
-    RowBlock& block = out.blocks[row * out.block_stride + b];
+    for (std::size_t i = 0; i < tensor::kQuantElements; ++i) largest = std::max(largest, std::abs(x[i]));
+    RowQuant& quant = out.quants[row * out.quant_stride + b];
     const bool some = largest > kLeastMagnitude;
     const float inverse = some ? 127 / largest : 0;
-    block = {.scale = some ? largest / 127 : 0, .sum = 0, .halves = {}};
-    for (std::size_t i = 0; i < tensor::kBlock; ++i) {
+    quant = {.scale = some ? largest / 127 : 0, .sum = 0, .halves = {}};
+    for (std::size_t i = 0; i < tensor::kQuantElements; ++i) {
       const float rounded = std::nearbyint(x[i] * inverse);
       q[i] = static_cast<std::int8_t>(rounded > -127 ? rounded : -127.0F);
-      block.halves[i / kSubBlock] = static_cast<std::int16_t>(block.halves[i / kSubBlock] + q[i]);
+      quant.halves[i / kScaleElements] = static_cast<std::int16_t>(quant.halves[i / kScaleElements] + q[i]);
     }
-    block.sum = block.scale * static_cast<float>(block.halves[0] + block.halves[1]);
+    quant.sum = quant.scale * static_cast<float>(quant.halves[0] + quant.halves[1]);
   }
 }
 
-void gemm_block(const BlockGemmCall& call, const GemmBlock& block) noexcept {
+void gemm_block(const QuantGemmCall& call, const GemmBlock& block) noexcept {
   assert(block.row_begin < block.row_end && block.row_end <= call.m);
   assert(block.panel_begin < block.panel_end && block.panel_end <= call.b->panels());
   const std::size_t begin = block.panel_begin * kPanelColumns;
@@ -240,8 +241,8 @@ void gemm_block(const BlockGemmCall& call, const GemmBlock& block) noexcept {
 
 }  // namespace scalar
 
-const BlockKernels& scalar_block_kernels() noexcept {
-  static constexpr BlockKernels kKernels = {.quantize = scalar::quantize, .gemm_block = scalar::gemm_block};
+const QuantKernels& scalar_quant_kernels() noexcept {
+  static constexpr QuantKernels kKernels = {.quantize = scalar::quantize, .gemm_block = scalar::gemm_block};
   return kKernels;
 }
 

@@ -1,24 +1,24 @@
-// What the instruction sets share of products of blocks: quantising rows, and what becomes of the sums of
-// integers. How each type is unpacked: block_types.h.
+// What the instruction sets share of products of quants: quantising rows, and what becomes of the sums of
+// integers. How each type is unpacked: quant_types.h.
 #pragma once
 
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/blocks.h"
-#include "kernels/vector/block_types.h"
+#include "kernels/quants.h"
 #include "kernels/vector/gemm.h"
 #include "kernels/vector/lanes.h"
+#include "kernels/vector/quant_types.h"
 
 namespace kvasir::kernels {
 
 template <class S>
-struct BlockRounding {
+struct QuantRounding {
   using Vec = typename S::Vec;
-  static constexpr std::size_t kVectors = tensor::kBlock / S::kLanes;
+  static constexpr std::size_t kVectors = tensor::kQuantElements / S::kLanes;
 
-  static void quantize_block(const float* x, std::int8_t* q, RowBlock& out) noexcept {
+  static void round_quant(const float* x, std::int8_t* q, RowQuant& out) noexcept {
     Vec v[kVectors];
     Vec magnitude = S::zero();
     unroll<kVectors>([&](auto i) {
@@ -41,21 +41,21 @@ struct BlockRounding {
            .halves = {static_cast<std::int16_t>(first), static_cast<std::int16_t>(last)}};
   }
 
-  static void quantize(const QuantizeCall& call, const BlockRows& out) noexcept {
-    assert(call.columns % tensor::kBlock == 0);
+  static void quantize(const QuantizeCall& call, const QuantRows& out) noexcept {
+    assert(call.columns % tensor::kQuantElements == 0);
     for (std::size_t r = 0; r < call.rows; ++r) {
       const float* x = call.x + r * call.ldx;
       std::int8_t* q = out.data + r * out.stride;
-      RowBlock* blocks = out.blocks + r * out.block_stride;
-      for (std::size_t j = 0; j < call.columns; j += tensor::kBlock) {
-        quantize_block(x + j, q + j, *blocks++);
+      RowQuant* quants = out.quants + r * out.quant_stride;
+      for (std::size_t j = 0; j < call.columns; j += tensor::kQuantElements) {
+        round_quant(x + j, q + j, *quants++);
       }
     }
   }
 };
 
 // -offset times the sum of what elements a scale of a type covers in the t-th place: a pair of factors for
-// RowBlock::halves, in all lanes.
+// RowQuant::halves, in all lanes.
 template <class B, class Type>
 inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_t t) noexcept {
   constexpr std::uint32_t kFactor = static_cast<std::uint16_t>(-Type::kOffset);
@@ -63,21 +63,21 @@ inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_
   return B::words(static_cast<int>(t % 2 == 0 ? kFactor : kFactor << 16));
 }
 
-// The panels of a matrix, as BlockMatrix has them, with the layout as a constant. (What BlockMatrix would
+// The panels of a matrix, as QuantMatrix has them, with the layout as a constant. (What QuantMatrix would
 // work out at run time could become a copy that is compiled for one instruction set and linked for all.)
 template <class Type>
-struct BlockPanels {
-  static constexpr BlockLayout kLayout = Type::kLayout;
+struct QuantPanels {
+  static constexpr QuantLayout kLayout = Type::kLayout;
   const std::uint8_t* words;
   const std::uint16_t* halves;
-  std::size_t blocks, bytes, half_count;  // of a panel
+  std::size_t quants, bytes, half_count;  // of a panel
 
-  explicit BlockPanels(const BlockMatrix& b) noexcept
+  explicit QuantPanels(const QuantMatrix& b) noexcept
       : words(b.data.data()),
         halves(b.halves.data()),
-        blocks(b.k / kLayout.elements),
-        bytes(blocks * kLayout.words * kWordBytes),
-        half_count(kLayout.has_half ? blocks * kPanelColumns : 0) {}
+        quants(b.k / kLayout.elements),
+        bytes(quants * kLayout.words * kWordBytes),
+        half_count(kLayout.has_half ? quants * kPanelColumns : 0) {}
   const std::uint8_t* panel(std::size_t p) const noexcept { return words + p * bytes; }
   const std::uint16_t* half_panel(std::size_t p) const noexcept { return halves + p * half_count; }
 };
@@ -87,17 +87,17 @@ struct BlockPanels {
 template <class Type, std::size_t P>
 class Ahead {
  public:
-  explicit Ahead(const BlockPanels<Type>& b) noexcept
-      : last_(b.blocks - (b.blocks < kBlocks ? b.blocks : kBlocks)),
-        bytes_(kBlocks * kBlockBytes),
-        halves_(kBlocks * kPanelColumns),
+  explicit Ahead(const QuantPanels<Type>& b) noexcept
+      : last_(b.quants - (b.quants < kQuants ? b.quants : kQuants)),
+        bytes_(kQuants * kQuantBytes),
+        halves_(kQuants * kPanelColumns),
         bytes_to_next_((P - 1) * b.bytes),
         halves_to_next_((P - 1) * b.half_count) {}
 
-  void fetch(std::size_t block, std::size_t t, const std::uint8_t* const (&words)[P],
+  void fetch(std::size_t quant, std::size_t t, const std::uint8_t* const (&words)[P],
              const std::uint16_t* const (&halves)[P]) noexcept {
     // The ends of the panels are followed by the beginnings of the next ones, behind the other P - 1.
-    if (block == last_ && t == 0) {
+    if (quant == last_ && t == 0) {
       bytes_ += bytes_to_next_;
       halves_ += halves_to_next_;
     }
@@ -110,39 +110,39 @@ class Ahead {
   }
 
  private:
-  static constexpr std::size_t kBlockBytes = Type::kLayout.words * kWordBytes;
+  static constexpr std::size_t kQuantBytes = Type::kLayout.words * kWordBytes;
   // Of 1, 2, 4 and 8 KiB what is best here, with one row as with 8, for all types.
   static constexpr std::size_t kAheadBytes = 4096;
-  static constexpr std::size_t kBlocks = (kAheadBytes + kBlockBytes - 1) / kBlockBytes;
+  static constexpr std::size_t kQuants = (kAheadBytes + kQuantBytes - 1) / kQuantBytes;
   static constexpr std::size_t kLines = (Type::kLayout.words + Type::kScales - 1) / Type::kScales;
   std::size_t last_, bytes_, halves_, bytes_to_next_, halves_to_next_;
 };
 
-// What a block says once, of each vector of columns.
+// What a quant says once, of each vector of columns.
 template <class Type, std::size_t V>
-struct BlockHeads {
+struct QuantHeads {
   typename Type::Head of[V];
 
-  BlockHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V]) noexcept
-      : BlockHeads(words, halves, std::make_index_sequence<V>{}) {}
+  QuantHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V]) noexcept
+      : QuantHeads(words, halves, std::make_index_sequence<V>{}) {}
   template <std::size_t... I>
-  BlockHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V],
+  QuantHeads(const std::uint8_t* const (&words)[V], const std::uint16_t* const (&halves)[V],
              std::index_sequence<I...>) noexcept
       : of{typename Type::Head(words[I], halves[I])...} {}
 };
 
 // Adds the products of one scale, the integers `products` of each of V vectors, to sums in memory.
 template <class B, class Type, std::size_t V>
-struct BlockScales {
+struct QuantScales {
   typename B::Vec scale[V], minimum[V];
 
-  BlockScales(const Type& type, const typename Type::Head* heads, const std::uint8_t* const* words) noexcept {
+  QuantScales(const Type& type, const typename Type::Head* heads, const std::uint8_t* const* words) noexcept {
     unroll<V>([&](auto v) {
       scale[v] = type.scale(heads[v], words[v]);
       if constexpr (Type::kMinima) minimum[v] = type.minimum(heads[v], words[v]);
     });
   }
-  void add(const typename B::Ints (&products)[V], const RowBlock& row, std::size_t t,
+  void add(const typename B::Ints (&products)[V], const RowQuant& row, std::size_t t,
            float* sums) const noexcept {
     const typename B::Vec row_scale = B::set(row.scale);
     float row_sum = row.sum;  // of the elements of this scale
@@ -160,10 +160,10 @@ struct BlockScales {
 // The product of one type, as Gemm takes it; Tile<B, Type> is how an instruction set makes its sums, of as
 // many rows as the template says (kRowsAreConstant) or the call.
 template <class B, tensor::DType kDType, template <class, class> class Tile>
-struct BlockProduct {
-  using Call = BlockGemmCall;
+struct QuantProduct {
+  using Call = QuantGemmCall;
   using Sum = float;
-  using Type = BlockType<B, kDType>;
+  using Type = QuantType<B, kDType>;
   static constexpr std::size_t kTileRows = Tile<B, Type>::kTileRows;
   static constexpr std::size_t panels(std::size_t rows) noexcept { return Tile<B, Type>::panels(rows); }
 
@@ -179,33 +179,33 @@ struct BlockProduct {
 };
 
 template <class B, template <class, class> class Tile>
-void block_gemm(const BlockGemmCall& call, const GemmBlock& block) noexcept {
+void quant_gemm(const QuantGemmCall& call, const GemmBlock& block) noexcept {
   using tensor::DType;
   switch (call.b->dtype) {
     case DType::kQ4_0:
-      return Gemm<B, BlockProduct<B, DType::kQ4_0, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ4_0, Tile>>::block(call, block);
     case DType::kQ4_1:
-      return Gemm<B, BlockProduct<B, DType::kQ4_1, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ4_1, Tile>>::block(call, block);
     case DType::kQ5_0:
-      return Gemm<B, BlockProduct<B, DType::kQ5_0, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ5_0, Tile>>::block(call, block);
     case DType::kQ5_1:
-      return Gemm<B, BlockProduct<B, DType::kQ5_1, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ5_1, Tile>>::block(call, block);
     case DType::kQ8_0:
-      return Gemm<B, BlockProduct<B, DType::kQ8_0, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ8_0, Tile>>::block(call, block);
     case DType::kIQ4_NL:
-      return Gemm<B, BlockProduct<B, DType::kIQ4_NL, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kIQ4_NL, Tile>>::block(call, block);
     case DType::kQ2_K:
-      return Gemm<B, BlockProduct<B, DType::kQ2_K, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ2_K, Tile>>::block(call, block);
     case DType::kQ3_K:
-      return Gemm<B, BlockProduct<B, DType::kQ3_K, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ3_K, Tile>>::block(call, block);
     case DType::kQ4_K:
-      return Gemm<B, BlockProduct<B, DType::kQ4_K, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ4_K, Tile>>::block(call, block);
     case DType::kQ5_K:
-      return Gemm<B, BlockProduct<B, DType::kQ5_K, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ5_K, Tile>>::block(call, block);
     case DType::kQ6_K:
-      return Gemm<B, BlockProduct<B, DType::kQ6_K, Tile>>::block(call, block);
+      return Gemm<B, QuantProduct<B, DType::kQ6_K, Tile>>::block(call, block);
     default:
-      assert(!"gemm_block: not a type of block products");
+      assert(!"gemm_block: not a type of quant products");
   }
 }
 

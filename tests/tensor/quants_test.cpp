@@ -1,6 +1,6 @@
-// Blocks of GGUF against what ggml makes of them, recorded by scripts/record-blocks. (Read with formats,
+// Quants of GGUF against what ggml makes of them, recorded by scripts/record-quants. (Read with formats,
 // which is above tensor; only the test needs it.)
-#include "tensor/blocks.h"
+#include "tensor/quants.h"
 
 #include <gtest/gtest.h>
 
@@ -12,19 +12,19 @@
 #include <vector>
 
 #include "formats/safetensors.h"
-#include "tensor/quantize.h"
+#include "tensor/round_to_quants.h"
 
 namespace kvasir::tensor {
 namespace {
 
-constexpr DType kBlockTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,  DType::kQ5_1,
+constexpr DType kQuantTypes[] = {DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,  DType::kQ5_1,
                                  DType::kQ8_0, DType::kQ2_K, DType::kQ3_K,  DType::kQ4_K,
                                  DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL};
 constexpr DType kRounded[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
                               DType::kQ5_1, DType::kQ4_K, DType::kQ6_K};
 
 const formats::SafetensorsFile& recorded() {
-  static const formats::SafetensorsFile file(KVASIR_TEST_DATA "/gguf/blocks.safetensors");
+  static const formats::SafetensorsFile file(KVASIR_TEST_DATA "/gguf/quants.safetensors");
   return file;
 }
 
@@ -35,29 +35,31 @@ std::vector<float> floats(const std::string& name) {
   return values;
 }
 
-TEST(Blocks, StandForWhatGgmlSaysBitByBit) {
-  for (const DType dtype : kBlockTypes) {
+TEST(Quants, StandForWhatGgmlSaysBitByBit) {
+  for (const DType dtype : kQuantTypes) {
     SCOPED_TRACE(dtype_name(dtype));
-    const TensorView& blocks = recorded().tensors().at(std::string(dtype_name(dtype)) + ".blocks");
+    const TensorView& quants = recorded().tensors().at(std::string(dtype_name(dtype)) + ".quants");
     const std::vector<float> expected = floats(std::string(dtype_name(dtype)) + ".floats");
-    ASSERT_EQ(dtype_bytes(dtype, expected.size()), blocks.bytes());
+    ASSERT_EQ(dtype_bytes(dtype, expected.size()), quants.bytes());
     std::vector<float> actual(expected.size());
-    dequantize(dtype, blocks.data, actual);
+    dequantize(dtype, quants.data, actual);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       ASSERT_EQ(std::bit_cast<std::uint32_t>(actual[i]), std::bit_cast<std::uint32_t>(expected[i])) << i;
     }
-    // As a tensor, from the second block on.
-    const TensorView view{dtype, {static_cast<std::int64_t>(expected.size())}, blocks.data};
-    std::vector<float> part(expected.size() - dtype_block(dtype));
-    view.read_floats(dtype_block(dtype), part);
-    EXPECT_EQ(std::memcmp(part.data(), expected.data() + dtype_block(dtype), part.size() * sizeof(float)), 0);
+    // As a tensor, from the second quant on.
+    const TensorView view{dtype, {static_cast<std::int64_t>(expected.size())}, quants.data};
+    std::vector<float> part(expected.size() - dtype_quant_elements(dtype));
+    view.read_floats(dtype_quant_elements(dtype), part);
+    EXPECT_EQ(
+        std::memcmp(part.data(), expected.data() + dtype_quant_elements(dtype), part.size() * sizeof(float)),
+        0);
   }
 }
 
 std::vector<std::byte> rounded(DType dtype, const std::vector<float>& values) {
-  std::vector<std::byte> blocks(dtype_bytes(dtype, values.size()));
-  quantize(dtype, values, blocks.data());
-  return blocks;
+  std::vector<std::byte> quants(dtype_bytes(dtype, values.size()));
+  round_to_quants(dtype, values, quants.data());
+  return quants;
 }
 
 std::vector<float> there_and_back(DType dtype, const std::vector<float>& values) {
@@ -87,7 +89,7 @@ TEST(Quantize, IsNearerThanGgml) {
 
 // What a type can hold exactly comes back exactly.
 TEST(Quantize, KeepsWhatFits) {
-  std::vector<float> steps(kSuperBlock);
+  std::vector<float> steps(kSuperQuantElements);
   const auto expect_kept = [&](DType dtype, float least, int levels) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
       steps[i] = least + 0.25F * static_cast<float>(static_cast<int>(i) * 7 % levels);
@@ -98,31 +100,32 @@ TEST(Quantize, KeepsWhatFits) {
   expect_kept(DType::kQ5_0, -4, 32);
   expect_kept(DType::kQ4_1, 3, 16);
   expect_kept(DType::kQ5_1, 3, 32);
-  const std::vector<float> nothing(kSuperBlock, 0.0F);
+  const std::vector<float> nothing(kSuperQuantElements, 0.0F);
   for (const DType dtype : kRounded) EXPECT_EQ(there_and_back(dtype, nothing), nothing) << dtype_name(dtype);
 }
 
-// Blocks of one value, one value in zeros, all of one sign, tiny and huge numbers: finite, and never further
+// Quants of one value, one value in zeros, all of one sign, tiny and huge numbers: finite, and never further
 // off than the steps of the type allow.
-TEST(Quantize, StrangeBlocks) {
-  std::vector<std::vector<float>> blocks;
+TEST(Quantize, StrangeQuants) {
+  std::vector<std::vector<float>> quants;
   for (const float size : {1.0F, -3.5F, 1e-3F, 1e-8F, 1e-30F, 1e-42F, 60000.0F, 1e30F, 3e38F}) {
-    blocks.emplace_back(kSuperBlock, size);
-    blocks.emplace_back(kSuperBlock, 0.0F)[17] = size;
-    std::vector<float>& ramp = blocks.emplace_back(kSuperBlock);
-    for (std::size_t i = 0; i < ramp.size(); ++i) ramp[i] = size * static_cast<float>(i + 1) / kSuperBlock;
+    quants.emplace_back(kSuperQuantElements, size);
+    quants.emplace_back(kSuperQuantElements, 0.0F)[17] = size;
+    std::vector<float>& ramp = quants.emplace_back(kSuperQuantElements);
+    for (std::size_t i = 0; i < ramp.size(); ++i)
+      ramp[i] = size * static_cast<float>(i + 1) / kSuperQuantElements;
   }
   for (const DType dtype : kRounded) {
-    for (const std::vector<float>& block : blocks) {
-      SCOPED_TRACE(std::string(dtype_name(dtype)) + " " + std::to_string(block[17]));
-      const std::vector<float> back = there_and_back(dtype, block);
+    for (const std::vector<float>& quant : quants) {
+      SCOPED_TRACE(std::string(dtype_name(dtype)) + " " + std::to_string(quant[17]));
+      const std::vector<float> back = there_and_back(dtype, quant);
       float size = 0;
-      for (const float value : block) size = std::max(size, std::abs(value));
+      for (const float value : quant) size = std::max(size, std::abs(value));
       for (std::size_t i = 0; i < back.size(); ++i) {
         ASSERT_TRUE(std::isfinite(back[i])) << i;
         // Half of a step of 4 bits; scales below binary16's least are 0, and above its largest that.
         if (size < 2e5F) {
-          ASSERT_LE(std::abs(back[i] - block[i]), size / 7 + 1e-5F) << i;
+          ASSERT_LE(std::abs(back[i] - quant[i]), size / 7 + 1e-5F) << i;
         }
       }
     }
@@ -134,13 +137,13 @@ TEST(Quantize, IsTheSameAtAnyAddress) {
   for (const DType dtype : kRounded) {
     const std::vector<std::byte> expected = rounded(dtype, normal);
     std::vector<std::byte> moved(expected.size() + 1);
-    quantize(dtype, normal, moved.data() + 1);
+    round_to_quants(dtype, normal, moved.data() + 1);
     EXPECT_EQ(std::memcmp(moved.data() + 1, expected.data(), expected.size()), 0) << dtype_name(dtype);
-    EXPECT_TRUE(can_quantize(dtype));
+    EXPECT_TRUE(can_round_to_quants(dtype));
   }
   for (const DType dtype :
        {DType::kF32, DType::kF16, DType::kQ2_K, DType::kQ3_K, DType::kQ5_K, DType::kIQ4_NL}) {
-    EXPECT_FALSE(can_quantize(dtype)) << dtype_name(dtype);
+    EXPECT_FALSE(can_round_to_quants(dtype)) << dtype_name(dtype);
   }
 }
 

@@ -1,8 +1,8 @@
-// Products of blocks with vpmaddubsw, whose pairs of products have 16 bits. Weights of up to 15 leave room
+// Products of quants with vpmaddubsw, whose pairs of products have 16 bits. Weights of up to 15 leave room
 // for the sum of eight groups in them (16 · 15 · 127 = 30480 <= 32767), those of up to 31 for four (31496),
 // of up to 63 for two (32004). Bytes of Q8_0 do not fit (2 · 255 · 127): there the magnitudes of the weights
 // meet the activations with the weights' signs, of which a pair is at most 2 · 128 · 127 = 32512.
-#include "kernels/vector/blocks.h"
+#include "kernels/vector/quants.h"
 
 #include "kernels/avx2/simd.h"
 #include "kernels/tables.h"
@@ -110,19 +110,19 @@ struct Avx2Tile {
   static constexpr std::size_t kVectors = kPanelColumns / B::kLanes;
 
   template <std::size_t, std::size_t P>
-  static void sum(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
+  static void sum(const QuantGemmCall& call, const TilePlace& place, float* out) noexcept {
     static_assert(P == 1);
     if (place.rows == 1) return sum_rows<true, true>(call, place, out);
     place.first ? sum_rows<false, true>(call, place, out) : sum_rows<false, false>(call, place, out);
   }
 
   template <bool kOneRow, bool kFetch>
-  static void sum_rows(const BlockGemmCall& call, const TilePlace& place, float* out) noexcept {
-    const std::size_t stride = call.a.stride, head_stride = call.a.block_stride;
+  static void sum_rows(const QuantGemmCall& call, const TilePlace& place, float* out) noexcept {
+    const std::size_t stride = call.a.stride, head_stride = call.a.quant_stride;
     const std::int8_t* data = call.a.data + place.row * stride;
-    const RowBlock* heads = call.a.blocks + place.row * head_stride;
+    const RowQuant* heads = call.a.quants + place.row * head_stride;
     const std::size_t rows = kOneRow ? 1 : place.rows;
-    const BlockPanels<Type> panels(*call.b);
+    const QuantPanels<Type> panels(*call.b);
     Ahead<Type, 1> ahead(panels);
     const std::uint8_t* words[kVectors];
     const std::uint16_t* halves[kVectors];
@@ -131,18 +131,18 @@ struct Avx2Tile {
       halves[v] = panels.half_panel(place.panel) + v * B::kLanes;
     });
     for (std::size_t i = 0; i < rows * kPanelColumns; i += B::kLanes) B::store(out + i, B::zero());
-    for (std::size_t block = 0; block < panels.blocks; ++block) {
-      const BlockHeads<Type, kVectors> block_heads(words, halves);
+    for (std::size_t quant = 0; quant < panels.quants; ++quant) {
+      const QuantHeads<Type, kVectors> quant_heads(words, halves);
       for (std::size_t t = 0; t < Type::kScales; ++t) {
         const Type type(t);
         const __m256i factors = offset_factors<B, Type>(t);
-        if constexpr (kFetch) ahead.fetch(block, t, {words[0]}, {halves[0]});
+        if constexpr (kFetch) ahead.fetch(quant, t, {words[0]}, {halves[0]});
         unroll<kVectors>([&](auto v) {
           __m256i weights[Type::kGroups];
           unroll<Type::kGroups>([&](auto g) { weights[g] = weight(type.template group<g>(words[v])); });
-          const BlockScales<B, Type, 1> scales(type, block_heads.of + v, words + v);
+          const QuantScales<B, Type, 1> scales(type, quant_heads.of + v, words + v);
           const std::int8_t* row = data;
-          const RowBlock* head = heads;
+          const RowQuant* head = heads;
           float* sums = out + v * B::kLanes;
           for (std::size_t r = 0; r < rows; ++r) {
             __m256i sum[] = {products<Type>(weights, row)};
@@ -173,9 +173,9 @@ struct Avx2Tile {
 
 }  // namespace
 
-const BlockKernels& avx2_block_kernels() noexcept {
-  static constexpr BlockKernels kKernels = {.quantize = BlockRounding<Avx2>::quantize,
-                                            .gemm_block = block_gemm<Bytes, Avx2Tile>};
+const QuantKernels& avx2_quant_kernels() noexcept {
+  static constexpr QuantKernels kKernels = {.quantize = QuantRounding<Avx2>::quantize,
+                                            .gemm_block = quant_gemm<Bytes, Avx2Tile>};
   return kKernels;
 }
 

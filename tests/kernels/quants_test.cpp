@@ -1,6 +1,6 @@
-// Products of blocks: the same bits as the scalar twin over types, shapes and cuts, whatever the bytes; and
-// the scalar twin against what the blocks stand for.
-#include "kernels/blocks.h"
+// Products of quants: the same bits as the scalar twin over types, shapes and cuts, whatever the bytes; and
+// the scalar twin against what the quants stand for.
+#include "kernels/quants.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "block_data.h"
 #include "kernel_data.h"
+#include "quant_data.h"
 #include "test_isa.h"
 
 namespace kvasir::kernels {
@@ -24,18 +24,18 @@ constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ4_1,   DType::kQ5_0, DType::k
                             DType::kQ8_0, DType::kIQ4_NL, DType::kQ2_K, DType::kQ3_K,
                             DType::kQ4_K, DType::kQ5_K,   DType::kQ6_K};
 
-const BlockKernels& isa() {
-  return block_kernels_for(tests::test_isa());
+const QuantKernels& isa() {
+  return quant_kernels_for(tests::test_isa());
 }
-const BlockKernels& twin() {
-  return block_kernels_for(base::Isa::kScalar);
+const QuantKernels& twin() {
+  return quant_kernels_for(base::Isa::kScalar);
 }
 
 // Quantised activations in memory of their own.
 struct Rows {
-  Rows(const BlockKernels& kernels, const Matrix& x)
-      : memory(block_rows_bytes(x.rows(), x.columns())),
-        rows(block_rows(memory.data(), x.rows(), x.columns())),
+  Rows(const QuantKernels& kernels, const Matrix& x)
+      : memory(quant_rows_bytes(x.rows(), x.columns())),
+        rows(quant_rows(memory.data(), x.rows(), x.columns())),
         count(x.rows()),
         columns(x.columns()) {
     kernels.quantize({.x = x.data(), .ldx = x.stride(), .rows = x.rows(), .columns = x.columns()}, rows);
@@ -44,22 +44,22 @@ struct Rows {
     for (std::size_t r = 0; r < count; ++r) {
       if (std::memcmp(rows.data + r * rows.stride, other.rows.data + r * rows.stride, columns) != 0)
         return false;
-      if (std::memcmp(rows.blocks + r * rows.block_stride, other.rows.blocks + r * rows.block_stride,
-                      rows.block_stride * sizeof(RowBlock)) != 0)
+      if (std::memcmp(rows.quants + r * rows.quant_stride, other.rows.quants + r * rows.quant_stride,
+                      rows.quant_stride * sizeof(RowQuant)) != 0)
         return false;
     }
     return true;
   }
-  const RowBlock& block(std::size_t r, std::size_t j) const {
-    return rows.blocks[r * rows.block_stride + j / tensor::kBlock];
+  const RowQuant& quant(std::size_t r, std::size_t j) const {
+    return rows.quants[r * rows.quant_stride + j / tensor::kQuantElements];
   }
   int byte(std::size_t r, std::size_t j) const { return rows.data[r * rows.stride + j]; }
   double value(std::size_t r, std::size_t j) const {
-    return static_cast<double>(block(r, j).scale) * byte(r, j);
+    return static_cast<double>(quant(r, j).scale) * byte(r, j);
   }
 
   tensor::Buffer<std::byte> memory;
-  BlockRows rows;
+  QuantRows rows;
   std::size_t count, columns;
 };
 
@@ -82,15 +82,15 @@ struct Problem {
         x({p.m, p.k, 3}, 1),
         bias({1, p.n, 0, 3}, 3),
         residual({p.m, p.n, 5}, 4),
-        file(tests::random_blocks(p.dtype, p.n, p.k)) {
+        file(tests::random_quants(p.dtype, p.n, p.k)) {
     pack();
   }
   void pack() {
-    packed = allocate_blocks(product.dtype, product.n, product.k);
-    pack_block_rows(file.data(), {.begin = 0, .end = product.n}, packed);
+    packed = allocate_quants(product.dtype, product.n, product.k);
+    pack_quant_rows(file.data(), {.begin = 0, .end = product.n}, packed);
   }
 
-  BlockGemmCall call(const Rows& a, Matrix& c) const {
+  QuantGemmCall call(const Rows& a, Matrix& c) const {
     const float* from = product.residual == Product::Residual::kNone   ? nullptr
                         : product.residual == Product::Residual::kSame ? c.data()
                                                                        : residual.data();
@@ -107,7 +107,7 @@ struct Problem {
   Matrix start() const {
     return product.residual == Product::Residual::kSame ? residual : Matrix({product.m, product.n, 5});
   }
-  Matrix run(const BlockKernels& kernels) const {
+  Matrix run(const QuantKernels& kernels) const {
     const Rows a(kernels, x);
     Matrix c = start();
     kernels.gemm_block(call(a, c), {0, product.m, 0, packed.panels()});
@@ -117,14 +117,14 @@ struct Problem {
   Product product;
   Matrix x, bias, residual;
   std::vector<std::byte> file;
-  BlockMatrix packed;
+  QuantMatrix packed;
 };
 
-std::size_t block_of(DType dtype) {
-  return tensor::dtype_block(dtype);
+std::size_t quant_of(DType dtype) {
+  return tensor::dtype_quant_elements(dtype);
 }
 
-TEST(Blocks, QuantisedRowsAreTheSameBytes) {
+TEST(Quants, QuantizedRowsAreTheSameBytes) {
   for (const std::size_t columns : {32, 64, 96, 256, 576, 1056}) {
     for (const float size : {1e-20F, 1.0F, 1e10F}) {
       Matrix x({5, columns, 3}, static_cast<std::uint32_t>(columns), size);
@@ -137,13 +137,13 @@ TEST(Blocks, QuantisedRowsAreTheSameBytes) {
   }
 }
 
-TEST(Blocks, QuantisedRowsAreWithinHalfAStep) {
+TEST(Quants, QuantizedRowsAreWithinHalfAStep) {
   const Matrix x({9, 288, 1}, 3, 4);
   const Rows rows(isa(), x);
   for (std::size_t i = 0; i < x.rows(); ++i) {
     for (std::size_t j = 0; j < x.columns(); ++j) {
-      const RowBlock& block = rows.block(i, j);
-      ASSERT_NEAR(rows.value(i, j), double{x.at(i, j)}, double{block.scale} * 0.5001);
+      const RowQuant& quant = rows.quant(i, j);
+      ASSERT_NEAR(rows.value(i, j), double{x.at(i, j)}, double{quant.scale} * 0.5001);
       if (j % 32 != 0) continue;
       int halves[2] = {}, largest = 0;
       for (std::size_t e = 0; e < 32; ++e) {
@@ -151,14 +151,14 @@ TEST(Blocks, QuantisedRowsAreWithinHalfAStep) {
         largest = std::max(largest, std::abs(rows.byte(i, j + e)));
       }
       ASSERT_EQ(largest, 127);
-      ASSERT_EQ(block.halves[0], halves[0]);
-      ASSERT_EQ(block.halves[1], halves[1]);
-      ASSERT_EQ(block.sum, block.scale * static_cast<float>(halves[0] + halves[1]));
+      ASSERT_EQ(quant.halves[0], halves[0]);
+      ASSERT_EQ(quant.halves[1], halves[1]);
+      ASSERT_EQ(quant.sum, quant.scale * static_cast<float>(halves[0] + halves[1]));
     }
   }
 }
 
-TEST(Blocks, RowsThatAreNoNumbersBreakNothing) {
+TEST(Quants, RowsThatAreNoNumbersBreakNothing) {
   for (const float bad : {INFINITY, -INFINITY, NAN, 3e38F}) {
     Matrix x({1, 64, 0}, 3);
     x.at(0, 17) = bad;
@@ -168,17 +168,17 @@ TEST(Blocks, RowsThatAreNoNumbersBreakNothing) {
       EXPECT_LE(rows.byte(0, j), 127);
     }
     if (std::isinf(bad)) {
-      EXPECT_TRUE(std::isinf(rows.block(0, 0).scale));
+      EXPECT_TRUE(std::isinf(rows.quant(0, 0).scale));
     }
-    EXPECT_TRUE(std::isfinite(rows.block(0, 32).scale));
+    EXPECT_TRUE(std::isfinite(rows.quant(0, 32).scale));
   }
 }
 
-class BlockTypeTest : public testing::TestWithParam<DType> {};
+class QuantTypeTest : public testing::TestWithParam<DType> {};
 
-// The product of the quantised activations with what ggml's formulas say of the blocks.
-TEST_P(BlockTypeTest, IsTheProductOfWhatTheBlocksStandFor) {
-  const std::size_t k = 2 * tensor::kSuperBlock + (block_of(GetParam()) == 32 ? 32 : 256);
+// The product of the quantised activations with what ggml's formulas say of the quants.
+TEST_P(QuantTypeTest, IsTheProductOfWhatTheQuantsStandFor) {
+  const std::size_t k = 2 * tensor::kSuperQuantElements + (quant_of(GetParam()) == 32 ? 32 : 256);
   const Problem problem({.dtype = GetParam(), .m = 3, .n = 37, .k = k, .bias = false});
   std::vector<float> w(37 * k);
   tensor::dequantize(GetParam(), problem.file.data(), w);
@@ -196,8 +196,8 @@ TEST_P(BlockTypeTest, IsTheProductOfWhatTheBlocksStandFor) {
   }
 }
 
-TEST_P(BlockTypeTest, EqualsTheScalarTwinOverShapesAndTails) {
-  const std::size_t block = block_of(GetParam());
+TEST_P(QuantTypeTest, EqualsTheScalarTwinOverShapesAndTails) {
+  const std::size_t quant = quant_of(GetParam());
   std::size_t turn = 0;
   for (std::size_t m = 1; m <= 33; ++m) {
     for (const std::size_t n : {1, 7, 15, 16, 17, 31, 33, 48, 65}) {
@@ -205,7 +205,7 @@ TEST_P(BlockTypeTest, EqualsTheScalarTwinOverShapesAndTails) {
       const Problem problem({.dtype = GetParam(),
                              .m = m,
                              .n = n,
-                             .k = (1 + turn % 3) * block,
+                             .k = (1 + turn % 3) * quant,
                              .bias = turn % 3 != 0,
                              .residual = static_cast<Product::Residual>(turn % 3)});
       const Matrix c = problem.run(isa());
@@ -216,8 +216,8 @@ TEST_P(BlockTypeTest, EqualsTheScalarTwinOverShapesAndTails) {
 }
 
 // Each row by itself gives what it gives in a batch.
-TEST_P(BlockTypeTest, BitsDoNotDependOnRows) {
-  const Problem problem({.dtype = GetParam(), .m = 33, .n = 50, .k = 2 * block_of(GetParam())});
+TEST_P(QuantTypeTest, BitsDoNotDependOnRows) {
+  const Problem problem({.dtype = GetParam(), .m = 33, .n = 50, .k = 2 * quant_of(GetParam())});
   const Matrix whole = problem.run(isa());
   const Rows a(isa(), problem.x);
   for (std::size_t count = 1; count <= 33; ++count) {
@@ -230,8 +230,8 @@ TEST_P(BlockTypeTest, BitsDoNotDependOnRows) {
   }
 }
 
-TEST_P(BlockTypeTest, BitsDoNotDependOnThreadsOrCuts) {
-  const std::size_t k = 2 * tensor::kSuperBlock;
+TEST_P(QuantTypeTest, BitsDoNotDependOnThreadsOrCuts) {
+  const std::size_t k = 2 * tensor::kSuperQuantElements;
   for (const Product& product : {Product{.dtype = GetParam(), .m = 1, .n = 1000, .k = k},
                                  Product{.dtype = GetParam(), .m = 200, .n = 100, .k = k},
                                  Product{.dtype = GetParam(), .m = 13, .n = 333, .k = k}}) {
@@ -248,14 +248,14 @@ TEST_P(BlockTypeTest, BitsDoNotDependOnThreadsOrCuts) {
 }
 
 // Columns in blocks of their own, and activations.
-TEST_P(BlockTypeTest, CutOutputAndActivations) {
-  const std::size_t m = 14, n = 96, k = block_of(GetParam());
+TEST_P(QuantTypeTest, CutOutputAndActivations) {
+  const std::size_t m = 14, n = 96, k = quant_of(GetParam());
   for (const Activation activation : {Activation::kGelu, Activation::kRelu, Activation::kSilu}) {
     const Problem problem({.dtype = GetParam(), .m = m, .n = n, .k = k, .activation = activation});
     const Matrix expected = problem.run(twin());
     const Rows a(isa(), problem.x);
     Matrix c({3 * m, 32});
-    BlockGemmCall call = problem.call(a, c);
+    QuantGemmCall call = problem.call(a, c);
     call.c_block = 32;
     call.c_block_stride = m * 32;
     isa().gemm_block(call, {0, m, 0, problem.packed.panels()});
@@ -270,8 +270,8 @@ TEST_P(BlockTypeTest, CutOutputAndActivations) {
 
 // All weights and activations as large as they can be, of either sign: what overflows 16 bits if anything
 // does.
-TEST_P(BlockTypeTest, NothingSaturates) {
-  const std::size_t k = 2 * tensor::kSuperBlock;
+TEST_P(QuantTypeTest, NothingSaturates) {
+  const std::size_t k = 2 * tensor::kSuperQuantElements;
   for (const int byte : {0x00, 0x7F, 0x80, 0xFF}) {
     for (const float sign : {-1.0F, 1.0F}) {
       Problem problem({.dtype = GetParam(), .m = 5, .n = 33, .k = k, .bias = false});
@@ -291,15 +291,15 @@ TEST_P(BlockTypeTest, NothingSaturates) {
 }
 
 // Rows that are packed piece by piece, from an address that no vector likes.
-TEST_P(BlockTypeTest, PacksInPieces) {
-  const std::size_t n = 70, k = block_of(GetParam()) * 3;
+TEST_P(QuantTypeTest, PacksInPieces) {
+  const std::size_t n = 70, k = quant_of(GetParam()) * 3;
   const Problem problem({.dtype = GetParam(), .m = 1, .n = n, .k = k});
   const std::size_t row_bytes = tensor::dtype_bytes(GetParam(), k);
   std::vector<std::byte> shifted(problem.file.size() + 1);
   std::copy(problem.file.begin(), problem.file.end(), shifted.begin() + 1);
-  BlockMatrix pieces = allocate_blocks(GetParam(), n, k);
+  QuantMatrix pieces = allocate_quants(GetParam(), n, k);
   for (const RowRange range : {RowRange{48, 70}, RowRange{0, 16}, RowRange{16, 48}}) {
-    pack_block_rows(shifted.data() + 1 + range.begin * row_bytes, range, pieces);
+    pack_quant_rows(shifted.data() + 1 + range.begin * row_bytes, range, pieces);
   }
   EXPECT_TRUE(std::ranges::equal(pieces.data.span(), problem.packed.data.span()));
   EXPECT_TRUE(std::ranges::equal(pieces.halves.span(), problem.packed.halves.span()));
@@ -307,17 +307,17 @@ TEST_P(BlockTypeTest, PacksInPieces) {
   EXPECT_EQ(pieces.bytes(), pieces.panels() * kPanelColumns * row_bytes);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BlockTypeTest, testing::ValuesIn(kTypes),
+INSTANTIATE_TEST_SUITE_P(All, QuantTypeTest, testing::ValuesIn(kTypes),
                          [](const auto& test) { return std::string(tensor::dtype_name(test.param)); });
 
-TEST(Blocks, TypesWithoutProducts) {
+TEST(Quants, TypesWithoutProducts) {
   for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kI8}) {
-    EXPECT_FALSE(is_block_product(dtype)) << tensor::dtype_name(dtype);
+    EXPECT_FALSE(is_quant_product(dtype)) << tensor::dtype_name(dtype);
   }
-  for (const DType dtype : kTypes) EXPECT_TRUE(is_block_product(dtype)) << tensor::dtype_name(dtype);
+  for (const DType dtype : kTypes) EXPECT_TRUE(is_quant_product(dtype)) << tensor::dtype_name(dtype);
 }
 
-TEST(Blocks, BandwidthIsPlausible) {
+TEST(Quants, BandwidthIsPlausible) {
   const double rate = measure_bandwidth(1);
   EXPECT_GT(rate, 2e8);
   EXPECT_LT(rate, 2e12);
