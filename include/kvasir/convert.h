@@ -8,7 +8,7 @@
 //
 // Reads plain text and Markdown in any common encoding, HTML, PDF (through the program pdftotext), Word
 // (.docx), PowerPoint (.pptx), Excel (.xlsx), OpenDocument text (.odt), EPUB and e-mail (.eml). The format is
-// taken from the bytes, and from the name's extension where bytes do not tell (Markdown, HTML, e-mail).
+// detected from the bytes, and from the name's extension where bytes are ambiguous (Markdown, HTML, e-mail).
 #pragma once
 
 #include <atomic>
@@ -24,15 +24,15 @@ namespace kvasir {
 struct ConvertOptions {
   std::string name = {};  // of the file: for error messages, and its extension for the format
 
-  // Limits that no honest document meets; beyond them Error{kResourceExhausted}.
+  // Limits that no ordinary document reaches; beyond them the call throws Error{kResourceExhausted}.
   std::size_t max_text_bytes = std::size_t{256} << 20;  // of the result
   std::size_t max_entry_bytes = std::size_t{64} << 20;  // of one unpacked part of a ZIP-based format
   std::size_t max_memory_bytes = std::size_t{2} << 30;  // address space of pdftotext
   int timeout_seconds = 120;                            // of pdftotext
 
-  std::string pdftotext = "pdftotext";  // the program, sought in PATH
+  std::string pdftotext = "pdftotext";  // the program, searched for in PATH
 
-  // If set and *cancel becomes true, Error{kCancelled} follows: within 0.1 s while pdftotext runs.
+  // If set and *cancel becomes true, the call throws Error{kCancelled}: within 0.1 s while pdftotext runs.
   const std::atomic<bool>* cancel = nullptr;
 };
 
@@ -58,7 +58,7 @@ struct ConvertedText {
   std::string format;    // "text", "markdown", "html", "pdf", "docx", "pptx", "xlsx", "odt", "epub", "email"
   std::string encoding;  // of the file's text, for text, Markdown and HTML: "UTF-8", "WINDOWS-1252", …
   Location::Unit unit = Location::Unit::kLine;  // of the marks
-  std::vector<Mark> marks;                      // by rising begin; none: lines of `text` itself
+  std::vector<Mark> marks;                      // by ascending begin; empty: the lines of `text` itself
 
   // Where the byte of `text` stands in the file; byte <= text.size().
   Location locate(std::size_t byte) const;

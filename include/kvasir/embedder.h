@@ -1,4 +1,4 @@
-// kvasir/embedder.h: vectors of texts, whose similarity says how near their meanings are.
+// kvasir/embedder.h: vectors of texts, whose similarity says how close their meanings are.
 //
 //   auto embedder = kvasir::Embedder::load("models/all-MiniLM-L6-v2");
 //   auto first = embedder.embed("A man is eating pasta.");
@@ -40,9 +40,9 @@ struct EmbedderOptions {
 };
 
 struct EmbedOptions {
-  // Which of the model's prompts comes before each text ("query"). Unset: its default prompt, if it has one.
+  // Which of the model's prompts precedes each text ("query"). Unset: its default prompt, if it has one.
   std::optional<std::string> prompt_name = {};
-  // A text in place of one of the model's prompts.
+  // A text to use instead of one of the model's prompts.
   std::optional<std::string> prompt = {};
   // If set and *cancel becomes true, the call throws Error{kCancelled} within a batch of about 1000 tokens.
   const std::atomic<bool>* cancel = nullptr;
@@ -56,8 +56,8 @@ struct EmbedText {
 
 struct Embedding {
   std::vector<float> vector;  // dimension() numbers
-  // Tokens that the model read, special ones included, and those of the whole text: more, if it was longer
-  // than max_seq_length() and its end was left out.
+  // Tokens that the model read, special ones included, and tokens of the whole text. The latter is larger if
+  // the text was longer than max_seq_length() and its end was left out.
   std::size_t tokens = 0, text_tokens = 0;
 
   bool truncated() const noexcept { return tokens < text_tokens; }
@@ -78,8 +78,9 @@ class Embedder {
   void embed_batch(std::span<const EmbedText> texts, const EmbedOptions& options,
                    const OnResult& on_result) const;
 
-  // How near two vectors are: by the function that the model was made for, similarity_name(). The higher the
-  // nearer: of distances, the negative. Throws kInvalidArgument if one is longer than the other.
+  // How similar two vectors are, by the function that the model was trained for, similarity_name(). Higher
+  // means more similar: for distances it is the negated distance. Throws kInvalidArgument if their lengths
+  // differ.
   double similarity(std::span<const float> a, std::span<const float> b) const;
 
   std::size_t dimension() const noexcept;

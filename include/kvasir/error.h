@@ -14,14 +14,14 @@
 namespace kvasir {
 
 enum class ErrorCode {
-  kInvalidArgument,  // the caller passed something that cannot be meant: an empty question, top_k = 0
+  kInvalidArgument,  // the caller passed something that makes no sense: an empty question, top_k = 0
   kNotFound,         // a file, folder or model is not there
   kIo,      // the operating system refused or failed: permissions, full disk, a directory where a file is due
   kFormat,  // a file is there but malformed, truncated or contradicts itself
   kUnsupported,        // well-formed, but not something that this version can do
   kResourceExhausted,  // over a stated limit (size of a document, memory)
   kCancelled,          // the caller asked to stop
-  kInternal,           // a fault of ours
+  kInternal,           // a bug in this library
 };
 
 // Lower-case name of a code: "invalid_argument", "not_found", …; never fails.

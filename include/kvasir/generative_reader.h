@@ -1,5 +1,5 @@
-// kvasir/generative_reader.h: answers that a language model writes out of documents, with the places that
-// they rest on, checked by a reader.
+// kvasir/generative_reader.h: answers that a language model writes from documents, with the passages that
+// they are based on, checked by a reader.
 //
 //   kvasir::GenerativeReader writer(reader, generator);
 //   auto written = writer.answer("Where was the treaty signed?", {document});
@@ -21,7 +21,7 @@
 
 namespace kvasir {
 
-// What is said when the documents hold no answer.
+// The answer given when the documents contain none.
 inline constexpr std::string_view kNotKnown = "I don't know from these documents.";
 
 struct Passage {
@@ -33,7 +33,7 @@ struct Passage {
 struct WrittenSentence {
   std::string text;                    // without the numbers of passages
   std::vector<std::size_t> citations;  // numbers of passages, from 1
-  // What it says stands in the passages that it cites: its numbers all, and most of its words.
+  // Whether the cited passages support it: they contain all its numbers and most of its words.
   bool is_supported = false;
 };
 
@@ -45,11 +45,11 @@ struct WrittenAnswer {
 };
 
 struct WriteOptions {
-  // Passages to write from, at most, >= 1; fewer if the model's context does not hold them.
+  // Maximum number of passages to write from, >= 1; fewer are used if the model's context cannot hold them.
   std::size_t max_passages = 5;
-  // The reader's probability that there is no answer, above which the model is not asked.
+  // If the reader's probability that there is no answer exceeds this, the model is not asked.
   double no_answer_threshold = 0.95;
-  // For the model; on_text gets the text as it is written, before it was checked.
+  // For the model. on_text gets the text as it is written, before it is checked.
   GenerateOptions generate = {.max_new_tokens = 200, .prompt_lookup_num_tokens = 8};
 };
 
@@ -58,7 +58,8 @@ class GenerativeReader {
   GenerativeReader(Reader reader, Generator generator)
       : reader_(std::move(reader)), generator_(std::move(generator)) {}
 
-  // Thread-safe. The documents were prepared by the reader. Throws as Reader::ask and Generator::chat.
+  // Thread-safe. The documents must have been prepared by the reader. Throws as Reader::ask and
+  // Generator::chat.
   WrittenAnswer answer(std::string_view question, const std::vector<Document>& documents,
                        const WriteOptions& options = {}) const;
 

@@ -1,4 +1,4 @@
-// kvasir/log.h: what the library has to say beside results and errors.
+// kvasir/log.h: warnings of the library, besides results and errors.
 //
 //   kvasir::set_log_sink([](kvasir::LogLevel, std::string_view line) { std::cerr << line << '\n'; });
 //   auto reader = kvasir::Reader::load("models/my-reader");  // "…: 2 tensors are not part of the model …"
@@ -19,8 +19,8 @@ enum class LogLevel {
 // several at once if several are. Must not throw.
 using LogSink = std::function<void(LogLevel level, std::string_view line)>;
 
-// Replaces the sink of the whole process; null: warnings are discarded, as at the start. Thread-safe. Another
-// thread that is in a call of the old sink finishes that call, possibly after this function has returned.
+// Replaces the sink of the whole process; null: warnings are discarded, as at the start. Thread-safe. A call
+// of the old sink that is in progress on another thread may finish after this function has returned.
 void set_log_sink(LogSink sink);
 
 }  // namespace kvasir

@@ -1,4 +1,4 @@
-// kvasir/reader.h: answers to questions out of a given text (extractive question answering).
+// kvasir/reader.h: answers to questions, taken from a given text (extractive question answering).
 //
 //   auto reader = kvasir::Reader::load("models/kvasir-base");
 //   auto document = reader.prepare("The treaty was signed in Lund in 1676.", "treaty.txt");
@@ -28,7 +28,8 @@ namespace kvasir {
 
 // How logits become answers.
 enum class Decode {
-  // One normaliser over all windows and documents, calibrated, no duplicates, no overlaps (default).
+  // Probabilities normalised over all windows and documents and calibrated; no duplicates, no overlaps
+  // (default).
   kKvasir,
   // Exactly the question-answering pipeline of transformers 4.57.
   kPipeline,
@@ -45,9 +46,9 @@ struct ReaderOptions {
   // times as fast, logits within about 5 % of their spread; "auto": as the weights are stored (int8 for those
   // of `kvasir quantize`, else fp32).
   std::string precision = "auto";
-  // Memory, at most, for questions that were answered, their documents' texts and the results: the same
-  // question to the same texts with the same options gets the same result again, bit by bit, without running
-  // the model. Everything is compared, so no other question can get it. 0: no such memory.
+  // Maximum memory for answered questions, their documents' texts and the results. The same question to the
+  // same texts with the same options gets the same result again, bit by bit, without running the model.
+  // Everything is compared in full, so no other question can get it. 0: no cache.
   std::size_t answer_cache_bytes = std::size_t{16} << 20;
   // The cache of fetched models, for a model that is given by its name; "": default_hub_cache() of
   // kvasir/hub.h.
@@ -71,11 +72,11 @@ struct AskOptions {
   // Beyond the model's limit: cut to it / an error if a window is longer / cut to it.
   std::optional<int> max_seq_len = {};
 
-  // Tokens by which neighbouring windows OVERLAP, >= 0: min(max_seq_len / 2, 128) for all. As much as the
-  // room for text or more: reduced / an error / an error.
+  // Tokens by which neighbouring windows OVERLAP, >= 0: min(max_seq_len / 2, 128) for all. If it is not less
+  // than the room for text: reduced / an error / an error.
   std::optional<int> doc_stride = {};
 
-  // Tokens of an answer, before widening to whole words, >= 1: 30 / 15 / 30.
+  // Maximum tokens of an answer, before widening to whole words, >= 1: 30 / 15 / 30.
   std::optional<int> max_answer_len = {};
 
   // "No answer" may be returned: an Answer with empty text.
@@ -87,14 +88,14 @@ struct AskOptions {
   // squad: candidates kept per window and in all, >= 1.
   int n_best_size = 20;
 
-  // squad: "no answer" wins if its score exceeds the best span's by more.
+  // squad: "no answer" wins if its score exceeds the best span's by more than this.
   double null_score_diff_threshold = 0.0;
 
   // Run padding through the model, as run_qa does by default. Slow, and only needed to reproduce its numbers.
   bool pad_to_max_length = false;
 
-  // Called from the calling thread after each window with (windows done, windows in all). Those of questions
-  // whose result is known from before are done at once. What it throws ends the call and reaches the caller.
+  // Called from the calling thread after each window with (windows done, windows in all). Windows of
+  // questions whose result is cached are done at once. What it throws ends the call and reaches the caller.
   std::function<void(std::size_t done, std::size_t total)> progress = {};
 
   // If set and *cancel becomes true, the call throws Error{kCancelled} within a batch of about 1000 tokens.
@@ -126,19 +127,20 @@ struct Answer {
 };
 
 struct AskResult {
-  // Best first, at most top_k. squad: none where run_qa predicts its literal "empty" for want of a candidate.
+  // Best first, at most top_k. squad: empty where run_qa predicts its literal "empty" because it has no
+  // candidate.
   std::vector<Answer> answers;
 
   // kvasir: probability that the documents hold no answer; pipeline: null score; squad: score_diff = null
   // score - score of the best non-empty span.
   double no_answer_score = 0;
 
-  // Windows of text that were read for it. Those that are equal to the model go through it only once.
+  // Windows of text that were read. Windows that are the same to the model are run only once.
   std::size_t windows = 0;
 };
 
-// Text, tokenised once. Cheap to copy (shared, immutable). A default-constructed one is empty and answers
-// nothing.
+// Text that has been tokenised once. Cheap to copy (shared, immutable). A default-constructed one is empty
+// and contains no answers.
 class Document {
  public:
   Document();
@@ -151,7 +153,7 @@ class Document {
   const std::string& text() const noexcept;  // UTF-8, as given
   const std::string& name() const noexcept;  // as given to prepare(); may be empty
   std::size_t tokens() const noexcept;       // number of tokens without special ones
-  // Bytes [begin, end) of the text in all units. Precondition: on boundaries of code points.
+  // Bytes [begin, end) of the text in all three units. Precondition: both lie on code point boundaries.
   Range range(std::size_t begin, std::size_t end) const noexcept;
 
  private:
@@ -169,16 +171,17 @@ struct Query {
 class Reader {
  public:
   // Loads a Hugging Face model folder (config.json, tokenizer files; model.safetensors, pytorch_model.bin or
-  // shards of either), and from it, if there is one, kvasir_reader.json: the calibration of this model's
+  // shards of either), and its kvasir_reader.json if it has one: the calibration of this model's
   // probabilities,
   //   {"format_version": 1, "calibration": {"temperature": 1.0, "no_answer_bias": 0.0}}
-  // A name such as "deepset/minilm-uncased-squad2" is a model that was fetched (kvasir/hub.h), unless there
-  // is a folder of that name. Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor),
+  // A name such as "deepset/minilm-uncased-squad2" means a model that was fetched (kvasir/hub.h), unless a
+  // folder of that name exists. Throws Error: kNotFound, kIo, kFormat (naming file and key or tensor),
   // kUnsupported (family or option).
   static Reader load(const std::filesystem::path& model, const ReaderOptions& options = {});
 
   // Tokenises a text. The name appears in error messages. Throws kInvalidArgument for text that is empty or
-  // not valid UTF-8 (naming the byte offset), kResourceExhausted for more than 1 GiB or than memory holds.
+  // not valid UTF-8 (naming the byte offset), kResourceExhausted for more than 1 GiB or more than fits in
+  // memory.
   Document prepare(std::string text, std::string name = {}) const;
 
   // Answers one question from one document, or from several as if they were one collection.
@@ -190,10 +193,10 @@ class Reader {
                 const AskOptions& options = {}) const;
 
   // Answers many questions; windows of all of them share the model's batches, and windows that are the same
-  // token for token run once. Results in the order of the
-  // queries. on_result (optional) is called from the calling thread with each result as soon as it and all
-  // before it are complete; what it throws ends the call and reaches the caller. All queries are checked
-  // before the first one runs. Throws as ask; the message of a bad query begins with its index.
+  // token for token are run once. Results are in the order of the queries. on_result (optional) is called
+  // from the calling thread with each result as soon as it and all before it are complete; what it throws
+  // ends the call and reaches the caller. All queries are checked before the first one runs. Throws as ask;
+  // the message of a bad query begins with its index.
   //
   //   std::vector<kvasir::Query> queries = {{"Where was it signed?", {document}}, {"When?", {document}}};
   //   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {

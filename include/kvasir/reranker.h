@@ -1,4 +1,4 @@
-// kvasir/reranker.h: how well texts answer a query (cross-encoders), and what a classifier says of a pair of
+// kvasir/reranker.h: how well texts answer a query (cross-encoders), and how a classifier labels a pair of
 // texts.
 //
 //   auto reranker = kvasir::Reranker::load("models/ms-marco-MiniLM-L6-v2");
@@ -48,11 +48,11 @@ struct TextPair {
 
 struct PairScore {
   std::vector<float> logits;  // one for each of labels()
-  // Of a model with one label: the sigmoid of its logit, or the logit itself where config.json says so
-  // (sentence_transformers.activation_fn). Of several: their probabilities.
+  // With one label: the sigmoid of its logit, or the logit itself where config.json says so
+  // (sentence_transformers.activation_fn). With several labels: their probabilities.
   std::vector<float> scores;
-  // Tokens that the model read, special ones included, and those of the whole pair: more, if it was longer
-  // than max_length(). The end of the longer text is left out first.
+  // Tokens that the model read, special ones included, and tokens of the whole pair. The latter is larger if
+  // the pair was longer than max_length(); the end of the longer text is left out first.
   std::size_t tokens = 0, pair_tokens = 0;
 
   bool truncated() const noexcept { return tokens < pair_tokens; }
@@ -77,8 +77,8 @@ class Reranker {
   void score_batch(std::span<const TextPair> pairs, const ScoreOptions& options,
                    const OnResult& on_result) const;
 
-  // All texts, the best first; of equals, the one that came first. Throws kInvalidArgument if the model has
-  // more than one label.
+  // All texts, best first; ties keep their order. Throws kInvalidArgument if the model has more than one
+  // label.
   std::vector<RankedText> rank(std::string_view query, std::span<const std::string_view> texts,
                                const ScoreOptions& options = {}) const;
 

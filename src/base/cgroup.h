@@ -5,9 +5,9 @@
 
 namespace kvasir::base {
 
-// Cores' worth of time that the CPU quotas of this process's control group and of those around it grant, the
-// least of them; 0: there is no limit. Version 2 (cpu.max) and version 1 (cpu.cfs_quota_us). Under `root` are
-// proc and sys. What cannot be read or understood sets no limit.
+// The number of cores that CPU quotas leave to this process: the smallest quota of its control group and of
+// the groups that enclose it; 0: no limit. Version 2 (cpu.max) and version 1 (cpu.cfs_quota_us). `root` is
+// the folder that holds proc and sys. Files that cannot be read or parsed set no limit.
 double cgroup_cores(const std::filesystem::path& root = "/");
 
 }  // namespace kvasir::base

@@ -1,4 +1,4 @@
-// Which vector instructions this processor has, and which of them we use.
+// Which vector instructions this processor has, and which of them are used.
 #pragma once
 
 #include <string_view>
@@ -23,8 +23,8 @@ const std::vector<Isa>& available_isas();
 // The last of available_isas().
 Isa best_isa();
 
-// Cores that this process may use: the affinity mask, which also holds what a cpuset leaves, cut by cgroups'
-// CPU quotas (rounded up). At least 1.
+// Cores that this process may use: those of its affinity mask, which also reflects cpusets, limited by the
+// CPU quotas of cgroups (rounded up). At least 1.
 int usable_cores();
 
 }  // namespace kvasir::base

@@ -18,7 +18,7 @@ namespace json = boost::json;
 json::value parse_json(std::string_view text, const std::string& origin);
 json::value parse_json_file(const std::filesystem::path& path);
 
-// A view of one JSON object that knows where it came from ("models/x/config.json: normalizer.").
+// A view of one JSON object and its origin ("models/x/config.json: normalizer.").
 class JsonObject {
  public:
   // Throws kFormat if value is not an object.

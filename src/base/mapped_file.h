@@ -20,8 +20,8 @@ class MappedFile {
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   const std::filesystem::path& path() const noexcept { return path_; }
 
-  // Tells the system that the pages of `part` (a part of bytes()) are not needed soon: weights that were
-  // repacked should not count twice in the process's memory.
+  // Tells the system that the pages of `part` (a part of bytes()) are not needed soon: weights that have been
+  // repacked should not be in the process's memory twice.
   void release(std::span<const std::byte> part) const noexcept;
 
  private:

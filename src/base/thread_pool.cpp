@@ -44,8 +44,8 @@ bool spin_until(const Done& done) noexcept {
   return done();
 }
 
-// The tasks [first, last) of a loop that nobody has claimed yet, of those that one thread is to begin with.
-// Both ends are in one word, so that owner and helpers never claim the same task.
+// The unclaimed tasks [first, last) of the share that one thread begins with. Both ends are in one word, so
+// that owner and helpers never claim the same task.
 class alignas(64) Share {
  public:
   void set(std::size_t first, std::size_t last) noexcept {

@@ -1,12 +1,13 @@
-// A fork-join pool for short parallel loops. The calling thread works too, so size() threads in all.
+// A fork-join pool for short parallel loops. The calling thread works too, so size() threads work in all.
 //
 //   base::ThreadPool pool(2);
 //   pool.parallel_for(tasks, [&](std::size_t task, int worker) noexcept { … });
 //
-// Each thread begins with an equal share of the tasks and claims them in order, so that what it needs next is
-// what lies next in memory (products fetch ahead for that); whoever is done takes from the others' ends, so a
-// core that a neighbour slows down simply does fewer (static halves made 2-thread runs slower than 1-thread
-// ones on a shared machine). Between loops workers spin for a bounded time, then sleep.
+// Each thread begins with an equal share of the tasks and claims them in order, so that the data of its next
+// task is next in memory (products prefetch it). A thread that has finished its share takes tasks from the
+// ends of the others' shares, so a core that is slowed down by other programs simply does fewer (with fixed
+// halves, 2-thread runs were slower than 1-thread ones on a shared machine). Between loops workers spin for a
+// bounded time, then sleep.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace kvasir::base {
 
 class ThreadPool {
  public:
-  // threads >= 1; threads - 1 are started, the caller is the last. Throws kResourceExhausted if the system
+  // threads >= 1; threads - 1 are started, the caller is one of them. Throws kResourceExhausted if the system
   // refuses.
   explicit ThreadPool(int threads);
   ~ThreadPool();

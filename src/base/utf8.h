@@ -10,7 +10,7 @@
 namespace kvasir::base {
 
 // Offset of the first byte that is not part of well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms,
-// at most U+10FFFF), or text.size() if all is well. Takes 8 bytes at a time through ASCII.
+// at most U+10FFFF), or text.size() if there is none. Reads ASCII 8 bytes at a time.
 std::size_t find_invalid_utf8(std::string_view text) noexcept;
 
 // The text with each maximal part of it that cannot belong to well-formed UTF-8 replaced by one U+FFFD (The

@@ -1,4 +1,4 @@
-// One function per file format, and how a format is recognised.
+// One function per file format, and the recognition of formats.
 #pragma once
 
 #include <string_view>
@@ -9,13 +9,12 @@ namespace kvasir::documents {
 
 enum class Format { kText, kMarkdown, kHtml, kPdf, kDocx, kPptx, kXlsx, kOdt, kEpub, kEmail };
 
-// From the first bytes, for ZIP-based formats from the archive's table, else from the name's extension.
-// Throws kUnsupported for formats that are known and not read (with advice), kInvalidArgument for binary
-// files of unknown kinds, kFormat for a broken archive.
+// Recognises a format by the first bytes, for ZIP-based formats by the archive's table, otherwise by the
+// name's extension. Throws kUnsupported for known formats that cannot be read (with advice), kInvalidArgument
+// for binary files of unknown kinds, kFormat for a broken archive.
 Format recognize(std::string_view bytes, const ConvertOptions& options);
 
-// What can be told from the beginning alone: throws as recognize() for files that no reading of the rest
-// would help.
+// Checks the beginning of a file: throws as recognize() for files that will be refused whatever follows.
 void check_beginning(std::string_view bytes, const ConvertOptions& options);
 
 // Each throws as convert().

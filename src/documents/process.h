@@ -1,4 +1,4 @@
-// Another program as a filter: bytes in, bytes out, with limits.
+// Runs another program as a filter, from bytes to bytes, with limits.
 #pragma once
 
 #include <atomic>
@@ -10,11 +10,11 @@
 namespace kvasir::documents {
 
 struct FilterCall {
-  std::vector<std::string> command;  // sought in PATH
+  std::vector<std::string> command;  // searched for in PATH
   std::string_view input;
   std::size_t max_output = 0;  // bytes
   std::size_t max_memory = 0;  // bytes of address space
-  int timeout_seconds = 0;     // of the clock, and of the processor
+  int timeout_seconds = 0;     // of elapsed time, and of processor time
   const std::atomic<bool>* cancel = nullptr;
 };
 

@@ -27,7 +27,7 @@ constexpr std::array<Signature, 6> kUnread = {{
     {"{\\rtf", "is RTF; save it as .docx or .odt first"},
 }};
 
-// How much of a file is looked at to tell text from binary data, as grep and git do.
+// How much of a file is examined to distinguish text from binary data, as grep and git do.
 constexpr std::size_t kProbe = 8192;
 // One stray NUL does not make a text binary (extractors leave them); one in 50 bytes does.
 constexpr std::size_t kMaxNulShare = 50;

@@ -1,5 +1,4 @@
-// Puts a converted text together: white space collapsed as a browser does, blocks apart, marks where they
-// belong.
+// Assembles a converted text: collapses white space as a browser does, separates paragraphs, sets marks.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +17,7 @@ class TextBuilder {
   void inline_text(std::string_view text);
   // Text whose spaces and line breaks stay.
   void verbatim(std::string_view text);
-  // The next text begins a new line; a new block, after an empty line.
+  // The next text begins on a new line; or as a new paragraph, after an empty line.
   void line_break() { breaks_ = breaks_ < 1 ? 1 : breaks_; }
   void block() { breaks_ = 2; }
   // Between the cells of a table's row.

@@ -89,7 +89,7 @@ void read_styles(ZipArchive& archive, const std::string& entry, const ConvertOpt
 }
 
 // Days since the epoch of the workbook, as a date and, if it has one, a time. Excel's day 60 (29 February
-// 1900) never was; days before it are one off, and nobody's.
+// 1900) never was; days before it are off by one, and not used in practice.
 std::string date_text(double days, bool since_1904) {
   using namespace std::chrono;
   constexpr double kLastDay = 2958466;  // the year 10000

@@ -10,7 +10,7 @@
 
 namespace kvasir::documents {
 
-// Deeper nesting than any writer produces is refused: readers of the tree recurse.
+// Deeper nesting, which no writer produces, is refused, because readers of the tree recurse.
 inline constexpr int kMaxDepth = 256;
 
 // Parses a part of an archive. Throws kFormat: not well-formed, nested deeper than kMaxDepth.

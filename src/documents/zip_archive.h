@@ -1,4 +1,4 @@
-// A ZIP archive in memory, read with limits: what a ZIP-based document's parts may unpack to is bounded.
+// A ZIP archive in memory, read with limits on the unpacked size of its parts.
 #pragma once
 
 #include <cstddef>

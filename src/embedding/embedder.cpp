@@ -126,7 +126,7 @@ struct Embedder::Impl : embedding::LoadedEmbedder {};
 
 namespace {
 
-// A reader or a cross-encoder has an encoder too, but nobody trained its states to be vectors of texts.
+// A reader or a cross-encoder has an encoder too, but its states were not trained to be vectors of texts.
 void check_kind(const formats::ModelFolder& folder) {
   const models::ModelDescription description = models::describe_model(folder);
   switch (description.kind) {

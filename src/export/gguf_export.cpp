@@ -53,7 +53,7 @@ const TypeName& row_of(DType dtype) {
   return *row;
 }
 
-// The type that takes the place of one whose quants do not fit into rows of this length.
+// The type to use instead of one whose quants do not divide rows of this length.
 DType fitting(DType dtype, std::int64_t row) {
   const auto fits = [&](DType type) {
     return static_cast<std::size_t>(row) % tensor::dtype_quant_elements(type) == 0;

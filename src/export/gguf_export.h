@@ -16,9 +16,9 @@
 namespace kvasir::exporting {
 
 struct GgufExportOptions {
-  // Of matrices: F32, F16, Q8_0, Q4_0, Q4_K, Q6_K. As llama.cpp does it, the head (or the table of embeddings
-  // that is the head too) has Q6_K where others have 4 bits, and matrices whose rows are no whole quants have
-  // the next larger type whose quants fit. Vectors are F32.
+  // The type of matrices: F32, F16, Q8_0, Q4_0, Q4_K, Q6_K. As in llama.cpp, the head (or the table of
+  // embeddings, if it is also the head) gets Q6_K where others have 4 bits, and matrices whose rows are not a
+  // whole number of quants get the next larger type whose quants fit. Vectors are F32.
   tensor::DType type = tensor::DType::kQ8_0;
   int threads = 0;  // 0: one per core
 };
@@ -34,10 +34,10 @@ struct GgufExportReport {
   std::uint64_t bytes_before = 0, bytes_after = 0;  // of the tensors
 };
 
-// Of the families llama, falcon, bloom, mpt. Tensors are read and written one by one: beside the files'
-// mapped pages, memory is that of the largest. Throws as load_causal_lm for what is wrong with the folder,
-// kFormat for a weight that is not finite, kUnsupported for what GGUF cannot say, kIo; what `progress`
-// (tensors done, all) throws.
+// Supports the families llama, falcon, bloom and mpt. Tensors are read and written one by one, so besides the
+// mapped pages of the files it needs memory for the largest tensor. Throws as load_causal_lm for a bad
+// folder, kFormat for a weight that is not finite, kUnsupported for what GGUF cannot express, kIo, and what
+// `progress` (tensors done, all) throws.
 GgufExportReport export_gguf(const std::filesystem::path& folder, const std::filesystem::path& out,
                              const GgufExportOptions& options,
                              const std::function<void(std::size_t, std::size_t)>& progress = {});

@@ -20,17 +20,17 @@ enum class StoredPrecision {
 
 struct QuantizeOptions {
   StoredPrecision precision = StoredPrecision::kInt8;
-  // A matrix whose outputs would be further off than this, relative to their size (root mean squares), stays
-  // F16 and is computed in fp32.
+  // A matrix whose outputs would have a larger error than this, relative to their size (root mean squares),
+  // stays F16 and is computed in fp32.
   double max_error = 0.1;
   int threads = 0;
   base::Isa isa = base::best_isa();
 };
 
-// What became of one Linear (kInt8).
+// The result for one Linear (kInt8).
 struct QuantizedLayer {
   std::string name;   // of its first weight
-  double error = -1;  // of its outputs over the samples; -1: no sample reached it
+  double error = -1;  // error of its outputs over the samples; -1: no sample reached it
   bool int8 = false;  // false: it stays F16
 };
 
@@ -50,10 +50,10 @@ struct Sample {
   std::vector<std::int32_t> input_ids, token_type_ids;
 };
 
-// Reads the QA model of `from`, writes it to the folder `to`, which it makes: model.safetensors, config.json
-// with quantization_config, and all other files as they are, but for weights. progress(done, all) is told of
-// the samples that ran. Throws as models::load_encoder_model; kInvalidArgument if `to` holds files already,
-// no sample is given for kInt8, or the model is quantised already; kIo.
+// Reads the QA model of `from` and writes it to the folder `to`, which it creates: model.safetensors,
+// config.json with quantization_config, and copies of all other files except weights. progress(done, all) is
+// called as samples have run. Throws as models::load_encoder_model; kInvalidArgument if `to` holds files
+// already, no sample is given for kInt8, or the model is quantised already; kIo.
 using QuantizeProgress = std::function<void(std::size_t done, std::size_t all)>;
 QuantizeReport quantize(const std::filesystem::path& from, const std::filesystem::path& to,
                         std::span<const Sample> samples, const QuantizeOptions& options = {},

@@ -1,4 +1,4 @@
-// The weights of a model folder, whichever of the usual files they lie in.
+// The weights of a model folder, in whichever of the usual files they are stored.
 #pragma once
 
 #include <filesystem>

@@ -10,8 +10,8 @@ namespace kvasir::formats {
 
 struct CheckpointTensor {
   tensor::TensorView view;
-  std::string file;                          // where it lies, for errors
-  const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
+  std::string file;                          // the file it is in, for errors
+  const base::MappedFile* mapped = nullptr;  // the file that the view points into; null: it points to a copy
 };
 
 }  // namespace kvasir::formats

@@ -25,7 +25,7 @@
 
 namespace kvasir::formats {
 
-// The longest name of a tensor (ggml's GGML_MAX_NAME less the 0 at its end), and the longest key.
+// The longest name of a tensor (ggml's GGML_MAX_NAME without the 0 at its end), and the longest key.
 inline constexpr std::size_t kGgufMaxName = 63, kGgufMaxKey = 65535;
 
 // By the numbers in the file.
@@ -51,7 +51,7 @@ const char* gguf_type_name(GgufType type) noexcept;  // "u8", "string", …
 struct GgufArray {
   GgufType type = GgufType::kU8;  // of the elements
   std::uint64_t size = 0;
-  std::span<const std::byte> data;        // but for strings and arrays
+  std::span<const std::byte> data;        // except of strings and arrays
   std::vector<std::string_view> strings;  // kString
 };
 
@@ -109,11 +109,11 @@ struct GgufContent {
 
 // Validates a whole file in memory, of version 2 or 3 (spec: llm §4): bounds, no key and no tensor twice,
 // sizes without overflow, rows of whole quants, offsets that are aligned and do not overlap. Throws kFormat
-// naming origin (the file) and key or tensor; kUnsupported for other versions, big-endian files and types of
-// tensors that we do not have, naming them.
+// naming origin (the file) and key or tensor; kUnsupported, naming them, for other versions, big-endian files
+// and types of tensors that are not supported.
 GgufContent parse_gguf(std::span<const std::byte> bytes, const std::string& origin);
 
-// The number of a tensor's type in the file; nullopt for types that GGUF has not.
+// The number of a tensor's type in the file; nullopt for types that GGUF does not have.
 std::optional<std::uint32_t> gguf_tensor_type(tensor::DType dtype) noexcept;
 
 class GgufFile {

@@ -1,5 +1,5 @@
-// A model as its files have it: a folder of the Hugging Face kind, or a GGUF file. Each file that this hands
-// out is read when it is first asked for and kept, so that model, tokenizer and reader do not each read it.
+// The files of a model: a folder in the layout of Hugging Face, or a GGUF file. Each file that this hands out
+// is read when it is first asked for and kept, so that model, tokenizer and reader do not each read it.
 //
 //   const formats::ModelFolder folder("models/kvasir-base");
 //   folder.gguf();                                       // null: a folder
@@ -26,7 +26,7 @@ class GgufFile;
 
 class ModelFolder {
  public:
-  // Opens nothing yet. Not explicit: who loads one thing only gives its path.
+  // Opens nothing yet. Not explicit, so that callers that load one thing can pass a path.
   template <std::convertible_to<std::filesystem::path> Path>
   ModelFolder(Path&& path) : path_(std::forward<Path>(path)) {}
   ModelFolder(const ModelFolder&) = delete;
@@ -36,13 +36,13 @@ class ModelFolder {
   std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
   bool has(std::string_view name) const;  // a file of that name
 
-  // The GGUF file that the path means: itself, or the one that a folder without config.json holds; nullopt: a
-  // folder of the other kind. Throws kInvalidArgument if it holds several.
+  // The GGUF file: the path itself, or the one in a folder without config.json; nullopt for a Hugging Face
+  // folder. Throws kInvalidArgument if it holds several.
   std::optional<std::filesystem::path> gguf_path() const;
   // That file, open. Throws as GgufFile.
   std::shared_ptr<const GgufFile> gguf() const;
 
-  // A JSON file of the folder, none if it is not there. Valid as long as this is, and named by its path in
+  // A JSON file of the folder; nullopt if it is not there. Valid as long as this is, and named by its path in
   // errors. Throws as base::parse_json_file, kFormat if it is no object.
   std::optional<base::JsonObject> json(const std::string& name) const;
   // config.json, which must be there: else kNotFound.
@@ -52,7 +52,7 @@ class ModelFolder {
   base::JsonObject read(const std::string& name) const;
 
   std::filesystem::path path_;
-  mutable std::mutex mutex_;  // of what follows
+  mutable std::mutex mutex_;  // guards what follows
   mutable std::map<std::string, base::json::value, std::less<>> documents_;
   mutable std::shared_ptr<const GgufFile> gguf_;
 };

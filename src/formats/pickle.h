@@ -1,5 +1,5 @@
 // A reader of pickles that builds descriptions of tensors and nothing else. Python's pickle is a program that
-// may call anything; this machine knows the few instructions and names that torch.save needs (spec:
+// may call anything; this reader knows the few instructions and names that torch.save needs (spec:
 // training-formats-hub §5), calls nothing, and refuses the rest by name.
 #pragma once
 
@@ -44,7 +44,7 @@ struct TensorRef {
   std::vector<std::int64_t> strides;  // as many as sizes
 };
 
-// A value of a pickle. Nodes refer to each other by index, so that lists that hold themselves are no danger.
+// A value of a pickle. Nodes refer to each other by index, so lists that contain themselves do no harm.
 using NodeIndex = std::uint32_t;
 struct PickleNode {
   enum class Kind {
@@ -75,14 +75,14 @@ struct Pickle {
   std::vector<StorageRef> storages;
   std::vector<TensorRef> tensors;
   NodeIndex root = 0;
-  std::size_t size = 0;  // bytes that it took
+  std::size_t size = 0;  // bytes read
 
   const PickleNode& top() const { return nodes[root]; }
 };
 
-// Reads the pickle at the beginning of `bytes`. Sizes, strides and offsets are not negative, and nothing else
-// is known of them. Throws kFormat for a damaged one, kUnsupported for one that needs what only Python can
-// do.
+// Reads the pickle at the beginning of `bytes`. Sizes, strides and offsets are checked to be non-negative,
+// and nothing more. Throws kFormat for a damaged pickle, kUnsupported for one that needs anything else of
+// Python.
 Pickle read_pickle(std::span<const std::byte> bytes, const std::string& origin);
 
 }  // namespace kvasir::formats

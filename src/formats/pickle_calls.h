@@ -13,7 +13,7 @@ class PickleCalls {
  public:
   explicit PickleCalls(Pickle& pickle) : pickle_(pickle) {}
 
-  // GLOBAL: throws kUnsupported, naming it, for all that is not on the list.
+  // GLOBAL: throws kUnsupported, naming it, for any name that is not on the list.
   PickleNode global(const std::string& module, const std::string& name, const std::string& where) const;
   // REDUCE and NEWOBJ.
   PickleNode reduce(NodeIndex callable, NodeIndex arguments, const std::string& where);

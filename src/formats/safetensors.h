@@ -21,7 +21,7 @@ struct SafetensorsContent {
 
 // Validates a whole file in memory (spec: training-formats-hub §5): bounds, order, no holes or overlaps, no
 // duplicate names, no trailing bytes, shapes that match sizes without overflow. Throws kFormat naming origin
-// (the file) and tensor; kUnsupported for a dtype that the format has and we have not.
+// (the file) and tensor; kUnsupported for a dtype of the format that is not supported here.
 SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, const std::string& origin);
 
 class SafetensorsFile {

@@ -22,7 +22,7 @@ struct TorchContent {
 };
 
 // Validates a whole file in memory (spec: training-formats-hub §5). Throws kFormat naming origin (the file)
-// and tensor; kUnsupported, naming it, for whatever else than tensors the file would build.
+// and tensor; kUnsupported, naming it, if the file would build anything but tensors.
 TorchContent parse_torch(std::span<const std::byte> bytes, const std::string& origin);
 
 class TorchFile {

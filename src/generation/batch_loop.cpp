@@ -18,7 +18,7 @@ namespace {
 // Tokens of one step: enough rows for products to run at full speed, few enough that activations stay in
 // cache.
 constexpr std::size_t kStepTokens = 512;
-// The same while others are writing, who wait for as long as a step takes.
+// The same while other requests are writing, which have to wait for the step.
 constexpr std::size_t kStepTokensBesideOthers = 128;
 // Of a request that wants all logits: 100,000 floats each.
 constexpr std::size_t kTokensThatAreSeen = 64;
@@ -346,7 +346,7 @@ void BatchLoop::Impl::loop() {
       run_step();
       stop_what_cannot_fit();
       advance_all();
-    } catch (...) {  // no memory: whoever runs cannot go on
+    } catch (...) {  // no memory: the current requests cannot continue
       stop_all(std::current_exception());
     }
   }

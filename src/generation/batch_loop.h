@@ -1,12 +1,12 @@
-// Continuous batching: one loop runs the tokens of all requests that are under way together, so that the
-// weights are read once for all of them; requests come and go between two steps.
+// Continuous batching: one loop runs the tokens of all current requests together, so that the weights are
+// read once for all of them. Requests join and leave between two steps.
 //
 //   BatchLoop loop(model, {…});
 //   loop.submit(request);  // its advance() is called step after step, until it is done
 //
-// Fair: in each step everybody who is writing gets a token, and those whose prompts are still being read
-// share the rest. When memory for keys and values runs out the youngest gives its pages back and reads again
-// later.
+// The loop is fair: in each step every request that is writing gets a token, and requests whose prompts are
+// still being read share the rest. When memory for keys and values runs out, the newest request gives its
+// pages back and is read again later.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@
 
 namespace kvasir::generation {
 
-// What the loop runs. It begins with one branch, whose ids are the prompt's; every step may fork branches
+// A request to the loop. It starts with one branch, whose ids are the prompt's. Every step may fork branches
 // (beams, several answers to one prompt), extend them and end them.
 class Request {
  public:
@@ -36,28 +36,29 @@ class Request {
     float* data;  // may be written to
     std::size_t count;
   };
-  // How a branch goes on: `parent` with these tokens behind it, at least one. All but the last must be what
-  // the parent's drafts were. drafts: guesses that are run together with the last token, and their logits
-  // come along; or they are not, and do not.
+  // A branch of the next step: `parent` followed by these tokens, at least one. All but the last must equal
+  // the parent's drafts. drafts: guesses that may be run together with the last token; if they are, their
+  // logits are returned too.
   struct Next {
     std::size_t parent;
     std::vector<std::int32_t> tokens, drafts = {};
-    // Of its ids, these included, `drop` behind the first `keep` are forgotten. What is left, at least one,
-    // is read again as if it were a prompt.
+    // `drop` of its ids, these included, are removed after the first `keep`. The rest, at least one id, is
+    // read again as if it were a prompt.
     std::size_t keep = 0, drop = 0;
   };
-  // One Rows per branch. Returns the branches from now on; none: the request is done. Called on one of the
-  // threads of the pool, while others advance other requests. Must not throw: whatever
-  // is wrong with the request itself is its own to keep.
+  // One Rows per branch. Returns the branches of the next step; none: the request is done. Called on one of
+  // the threads of the pool, while others advance other requests. Must not throw: a request keeps its own
+  // errors.
   virtual std::vector<Next> advance(std::span<const Rows> branches) noexcept = 0;
-  // Asked before each step. True: the request is dropped, and stop() called.
+  // Called before each step. True: the request is dropped and stop() called.
   virtual bool is_cancelled() const noexcept = 0;
   // The loop ends the request: it was cancelled (null), or something went wrong.
   virtual void stop(std::exception_ptr error) noexcept = 0;
-  // Told once, when the first token is about to be run: how many of the prompt's tokens were there already.
+  // Called once, before the first token is run, with the number of the prompt's tokens that were cached.
   virtual void begin(std::size_t cached) noexcept = 0;
 
-  // For a request that wants the logits of each token of its prompt: see() is called for one after the other.
+  // Whether the request wants the logits of each token of its prompt: then see() is called for each, in
+  // order.
   virtual bool sees_all() const noexcept { return false; }
   virtual void see(std::span<const float> /*logits*/) noexcept {}
 };
@@ -65,7 +66,7 @@ class Request {
 struct BatchLoopOptions {
   kernels::KvType kv_type = kernels::KvType::kF16;
   KvCache::Options cache = {};
-  std::size_t max_branches = 32;  // that run at once; other requests wait
+  std::size_t max_branches = 32;  // at the same time; other requests wait
 };
 
 class BatchLoop {
@@ -77,11 +78,11 @@ class BatchLoop {
   BatchLoop(const BatchLoop&) = delete;
   BatchLoop& operator=(const BatchLoop&) = delete;
 
-  // Thread-safe. Throws kInvalidArgument for ids out of range, for a prompt longer than the model's context,
-  // or than there could ever be memory for.
+  // Thread-safe. Throws kInvalidArgument for ids out of range, for a prompt longer than the model's context
+  // or than all memory for keys and values.
   void submit(std::shared_ptr<Request> request);
 
-  // Tokens that one sequence may have in all.
+  // The maximum number of tokens of a sequence.
   std::size_t max_tokens() const noexcept;
 
  private:

@@ -1,16 +1,15 @@
-// Beam search: which of several continuations to go on with. Only the bookkeeping; whoever calls runs the
+// Beam search: chooses which of several continuations to extend. It only keeps the books; the caller runs the
 // model.
 //
 //   BeamSearch search({.num_beams = 4, .max_new_tokens = 64, .eos_token_ids = {2}});
 //   while (!search.done()) {
-//     const auto logits = …;  // one row for each live beam: first the prompt's last, then those of
-//     search.live() for (const auto& [parent, token] : search.step(logits)) …  // beam i goes on from beam
-//     `parent` with `token`
+//     const auto logits = …;  // one row for each of search.live() beams; at first the prompt's last
+//     for (const auto& [parent, token] : search.step(logits)) …  // beam i: beam `parent`, then `token`
 //   }
 //   for (const auto& answer : search.finish()) …
 //
 // The rules are those of transformers 4.57: the score of a sequence is its log-probability /
-// length^length_penalty, where the length counts the generated tokens with the end.
+// length^length_penalty, where the length is the number of generated tokens, the end token included.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +21,7 @@
 namespace kvasir::generation {
 
 enum class EarlyStopping {
-  kNo,    // stop when the best live beam would not be better at its present length
+  kNo,    // stop when the best live beam at its present length is not better than the finished ones
   kYes,   // stop as soon as there are num_beams finished ones
   kNever  // stop when no live beam can become better any more
 };
@@ -46,14 +45,14 @@ class BeamSearch {
     std::int32_t token;
   };
   // Changes the log-probabilities of one beam's next token, as logit processors do (repetition penalty,
-  // forms): `tokens` are those that it has generated. -inf forbids.
+  // constraints). `tokens` are those that the beam has generated. -inf forbids a token.
   using Adjust = std::function<void(std::span<const std::int32_t> tokens, std::span<float> logprobs)>;
-  // Whether a beam that has generated these tokens is over without an end token.
+  // Whether a beam that has generated these tokens is finished without an end token.
   using IsOver = std::function<bool(std::span<const std::int32_t> tokens)>;
-  // Takes the logits of the live beams' next tokens [live(), vocabulary]; they are changed. Returns the beams
-  // that are live from now on, best first, which may be none. Equal candidates: the lower beam, then the
-  // lower token. Throws kInvalidArgument for another number of rows, kFormat for logits that are no numbers.
-  // Precondition: not done().
+  // Takes the logits of the live beams' next tokens [live(), vocabulary]; they are changed. Returns the live
+  // beams of the next step, best first; there may be none. Ties go to the lower beam, then the lower token.
+  // Throws kInvalidArgument for a wrong number of rows, kFormat for logits that are NaN. Precondition: not
+  // done().
   std::vector<Continuation> step(std::span<float> logits, const Adjust& adjust = nullptr,
                                  const IsOver& is_over = nullptr);
 
@@ -62,13 +61,13 @@ class BeamSearch {
   std::span<const std::int32_t> tokens(std::size_t beam) const { return live_[beam].tokens; }
 
   struct Hypothesis {
-    std::vector<std::int32_t> tokens;  // with the end, if it has one
+    std::vector<std::int32_t> tokens;  // with the end token, if it has one
     std::vector<float> logprobs;       // of each token
     float score = 0;
-    bool ended = false;  // by itself, not by the limit
+    bool ended = false;  // with an end token, not by the limit
   };
-  // The best num_return_sequences, best first. Before done(): of the finished ones and the live ones as they
-  // are.
+  // The best num_return_sequences, best first. Before done(): of the finished beams and the live ones in
+  // their present state.
   std::vector<Hypothesis> finish() const;
 
  private:

@@ -75,7 +75,7 @@ void GenerationRequest::shift(Next& next, std::size_t& length) const {
 }
 
 GenerateResult GenerationRequest::wait() {
-  // Whatever ends this call: the loop does not write for nobody.
+  // However this call ends, the loop must not go on writing for it.
   struct Abandon {
     std::atomic<bool>& flag;
     ~Abandon() { flag = true; }

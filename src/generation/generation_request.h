@@ -1,4 +1,4 @@
-// What a caller waits for while the batch loop writes: one prompt with its sequences.
+// Requests that a caller waits for while the batch loop writes: one prompt with its sequences.
 #pragma once
 
 #include <atomic>
@@ -20,17 +20,17 @@
 
 namespace kvasir::generation {
 
-// The text of tokens that come one after the other, until a stop string.
+// The text of tokens that arrive one by one, until a stop string.
 class StoppedText {
  public:
-  // verbatim: without the clean-up of spaces that some tokenizers ask for.
+  // verbatim: without the clean-up of spaces that some tokenizers do.
   StoppedText(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop, bool verbatim)
       : decoder_(tokenizer,
                  {.skip_special_tokens = true,
                   .clean_up_tokenization_spaces = !verbatim && tokenizer.cleans_up_tokenization_spaces()}),
         stops_(stop) {}
 
-  // Each returns what has become certain.
+  // Each returns the text that has become final.
   std::string push(std::int32_t id) { return keep(stops_.push(decoder_.push(id))); }
   std::string finish() {
     std::string text = stops_.push(decoder_.finish());
@@ -51,22 +51,22 @@ class StoppedText {
   std::string text_;
 };
 
-// Of a sequence that has filled the context and whose first `keep` ids stay: how many after them go.
+// The number of ids to drop, after the first `keep`, from a sequence that has filled the context.
 std::size_t dropped_at(std::size_t length, std::size_t keep) noexcept;
 
-// What all ways of generating have in common: the prompt, the end, and handing over to the waiting caller.
+// The common part of all ways of generating: the prompt, the end, and passing results to the waiting caller.
 class GenerationRequest : public Request {
  public:
   struct Setting {
     std::vector<std::int32_t> prompt;
     const GenerateOptions* options;  // outlives the request's run
     const text::Tokenizer* tokenizer;
-    std::vector<std::int32_t> eos_ids;  // none with ignore_eos
-    std::size_t max_new_tokens;         // that also fit into the context, or there is a shift
+    std::vector<std::int32_t> eos_ids;  // empty with ignore_eos
+    std::size_t max_new_tokens;         // limited by the context unless there is a shift
     std::size_t vocab_size;
-    // With json_schema: of a text that has not begun; each sequence has a copy.
+    // With json_schema: the constraint in its initial state; each sequence has a copy.
     std::optional<JsonConstraint> constraint = {};
-    // With context_shift: what a sequence may have in all, and how much of its beginning stays.
+    // With context_shift: the maximum length of a sequence, and how much of its beginning stays.
     struct Shift {
       std::size_t context, keep;
     };
@@ -91,7 +91,7 @@ class GenerationRequest : public Request {
     return {*setting_.tokenizer, setting_.options->stop, setting_.constraint.has_value()};
   }
   void give(std::string text);  // to on_text
-  // Of a sequence that has come to such a length, with its prompt: shortens it where the context ends.
+  // Shortens a sequence when it has filled the context. length: with the prompt; is updated.
   void shift(Next& next, std::size_t& length) const;
 
   Setting setting_;
@@ -102,16 +102,16 @@ class GenerationRequest : public Request {
   std::size_t cached_ = 0;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), first_ = begin_;
   bool has_first_ = false;
-  std::atomic<bool> abandoned_ = false;  // the caller does not wait any more
+  std::atomic<bool> abandoned_ = false;  // the caller no longer waits
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::string text_;  // that the caller has not had yet
+  std::string text_;  // not yet passed to the caller
   bool done_ = false;
   std::exception_ptr error_;
 };
 
-// Greedy or drawn, one or several sequences of one prompt.
+// Greedy decoding or sampling: one or several sequences of one prompt.
 class SamplingRequest final : public GenerationRequest {
  public:
   SamplingRequest(Setting setting, const SamplingOptions& sampling);
@@ -132,7 +132,7 @@ class SamplingRequest final : public GenerationRequest {
   bool add(Sequence& sequence, const SampledToken& choice);
 
   std::vector<Sequence> sequences_;
-  std::vector<std::size_t> live_;  // of each branch, its sequence
+  std::vector<std::size_t> live_;  // the sequence of each branch
 };
 
 class BeamRequest final : public GenerationRequest {
@@ -169,7 +169,7 @@ class LogitsRequest final : public Request {
   void see(std::span<const float> logits) noexcept override;
 
  private:
-  // Rows that wait for the caller: the loop pauses when it has not taken them.
+  // Maximum number of rows that wait for the caller; then the loop pauses until it takes them.
   static constexpr std::size_t kMostWaiting = 256;
 
   std::vector<std::int32_t> ids_;

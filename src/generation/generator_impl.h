@@ -1,5 +1,5 @@
-// The interface that a Generator calls: a language model in this process (local_model.cpp) or on a server
-// (remote_model.cpp). Its functions do what those of Generator do.
+// The interface behind a Generator: a language model in this process (local_model.cpp) or on a server
+// (remote_model.cpp). Its functions correspond to those of Generator.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ class LanguageModel {
 
 std::shared_ptr<const LanguageModel> load_local_model(const std::filesystem::path& model,
                                                       const GeneratorOptions& options);
-// Null if `name` is not that of a model on a server, openai://HOST:PORT/NAME.
+// Null if `name` is not the name of a model on a server, openai://HOST:PORT/NAME.
 std::shared_ptr<const LanguageModel> find_remote_model(const std::string& name,
                                                        const GeneratorOptions& options);
 

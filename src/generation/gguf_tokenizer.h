@@ -1,5 +1,4 @@
-// What a GGUF file says beside its weights: its vocabulary as a tokenizer, what ends a text, how it
-// converses.
+// Reads from a GGUF file what it has besides weights: the tokenizer, the end tokens, the chat template.
 #pragma once
 
 #include "formats/gguf.h"
@@ -7,7 +6,7 @@
 
 namespace kvasir::generation {
 
-// Of the keys tokenizer.ggml.*. Throws as text::Tokenizer::from_gguf, and kFormat for missing keys.
+// From the keys tokenizer.ggml.*. Throws as text::Tokenizer::from_gguf, and kFormat for missing keys.
 text::Tokenizer load_gguf_tokenizer(const formats::GgufMetadata& metadata);
 
 // The same with eos (and eot, if there is one), bos and the chat template. Throws as

@@ -1,5 +1,5 @@
-// Keeps an output to a JSON schema: whatever is chosen of what it allows, the text becomes valid JSON that
-// the schema allows, and may end only there.
+// Restricts an output to a JSON schema: whichever of the allowed tokens are chosen, the text is a beginning
+// of JSON that the schema allows, and may end only when the JSON is complete.
 //
 //   auto vocabulary = std::make_shared<const TokenVocabulary>(tokenizer);              // once for a model
 //   auto grammar = compile_for(*vocabulary, schema, "the request's schema");           // once for a schema
@@ -7,7 +7,7 @@
 //   const auto token = sampler.sample(logits, &constraint);
 //   constraint.accept(token.id);
 //
-// A copy goes on by itself.
+// Copies are independent.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@
 
 namespace kvasir::generation {
 
-// The grammar of a schema with what the vocabulary can write. Throws as compile_json_schema, and kUnsupported
-// if it lacks tokens of the single characters that JSON is made of.
+// The grammar of a schema, limited to what the vocabulary can write. Throws as compile_json_schema, and
+// kUnsupported if the vocabulary lacks tokens for the single characters of JSON.
 std::shared_ptr<const grammar::JsonGrammar> compile_for(const TokenVocabulary& vocabulary,
                                                         const base::json::value& schema,
                                                         const std::string& origin);
@@ -38,12 +38,12 @@ class JsonConstraint : public TokenConstraint {
   bool allows(std::int32_t id) const override;
   void mask(std::span<float> logits) const override;
   void accept(std::int32_t id) override;
-  // Nothing has been accepted. (What was found out of the grammar stays, so that to accept the same again
-  // takes 2 ns a byte.)
+  // Back to the state in which nothing has been accepted. (Known states of the grammar are kept, so that
+  // accepting the same text again takes 2 ns per byte.)
   void restart() noexcept { state_ = matcher_.start(); }
 
   bool is_complete() const noexcept { return matcher_.complete(state_); }  // the text may end here
-  // Nothing but an end may follow: the caller need not run the model to know.
+  // Whether only an end token may follow, so that the caller need not run the model.
   bool must_end() const noexcept { return is_complete() && !matcher_.can_go_on(state_); }
 
  private:
@@ -55,10 +55,10 @@ class JsonConstraint : public TokenConstraint {
   std::shared_ptr<const grammar::JsonGrammar> grammar_;
   std::shared_ptr<const TokenVocabulary> vocabulary_;
   std::vector<std::int32_t> eos_token_ids_;
-  mutable grammar::ByteMatcher matcher_;  // looking ahead adds states
+  mutable grammar::ByteMatcher matcher_;  // mutable because looking ahead adds states
   grammar::StateId state_;
   mutable std::vector<grammar::StateId> ahead_;
-  // Of states that were met: a text inside a string is in the same one again and again.
+  // Masks of earlier states: a text inside a string is in the same state again and again.
   mutable std::map<grammar::StateId, Mask> masks_;
 };
 

@@ -64,7 +64,7 @@ void KvCache::hold(Page& page) {
 
 void KvCache::drop(Page& page) noexcept {
   if (--page.holders > 0) return;
-  // What is not known is of no use to anybody.
+  // A page that is not known cannot be shared, so it is of no further use.
   page.idle = idle_.insert(page.serial == 0 ? idle_.begin() : idle_.end(), &page);
 }
 
@@ -73,7 +73,7 @@ void KvCache::append(Sequence& sequence, Page& page) {
   sequence.memory_.push_back(page.memory.data());
 }
 
-// A page that nobody holds, held once; null if there is no memory.
+// A free page, with a reference count of one; null if there is no memory.
 KvCache::Page* KvCache::take_page() {
   if (pages_.size() < max_pages_ && (idle_.empty() || idle_.front()->serial != 0)) {
     auto page = std::make_unique<Page>();

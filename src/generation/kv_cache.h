@@ -1,6 +1,6 @@
 // The keys and values of many sequences, in a pool of pages of 16 tokens each. Sequences that begin with the
-// same tokens (a system prompt, retrieved passages) share their first pages, also if one comes after the
-// other.
+// same tokens (a system prompt, retrieved passages) share their first pages, even if they do not exist at the
+// same time.
 //
 //   KvCache cache(model.kv_shape(kernels::KvType::kF16), {.max_bytes = …});
 //   KvCache::Sequence sequence = cache.begin(prompt);      // sequence.length() tokens are there already
@@ -9,8 +9,8 @@
 //   cache.commit(sequence, prompt);                        // now all tokens of the prompt are there
 //
 // A full page is identified by the page before it and its 16 ids, which are compared exactly: sharing it
-// gives what computing it again would. Pages that no sequence holds are kept until their memory is needed,
-// and the least recently used is reused first. Not thread-safe: one loop owns the cache.
+// gives the same result as computing it again. Pages that no sequence holds are kept until their memory is
+// needed, and the least recently used is reused first. Not thread-safe: one loop owns the cache.
 #pragma once
 
 #include <cstddef>
@@ -32,14 +32,14 @@ class KvCache {
  public:
   struct Options {
     std::size_t max_bytes = std::size_t{4} << 30;
-    bool share = true;  // false: each sequence computes all of its own
+    bool share = true;  // false: no pages are shared
   };
   KvCache(const models::KvShape& shape, const Options& options);
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
-  // What one sequence holds. It must not outlive the cache.
+  // The pages of one sequence. It must not outlive the cache.
   class Sequence {
    public:
     Sequence() = default;
@@ -48,7 +48,8 @@ class KvCache {
     ~Sequence() { clear(); }
 
     std::size_t length() const noexcept { return length_; }  // tokens whose keys and values are there
-    // From now on its pages do not become known: what they hold depends on more than the ids.
+    // From now on its pages are not offered to other sequences, because their contents depend on more than
+    // the ids.
     void keep_private() noexcept { private_ = true; }
     std::span<std::byte* const> pages() const noexcept { return memory_; }
     void clear() noexcept;
@@ -62,15 +63,15 @@ class KvCache {
     bool private_ = false;
   };
 
-  // A sequence that begins with the known pages of these ids. At least one id is left to run, and at most
-  // `most` tokens come from known pages.
+  // Starts a sequence with the known pages of these ids. At least one id is left to run, and at most `most`
+  // tokens come from known pages.
   Sequence begin(std::span<const std::int32_t> ids, std::size_t most = SIZE_MAX);
-  // Makes room for this many tokens in all. False: there is no memory, and the sequence is unchanged.
+  // Makes room for this many tokens in all. False if there is no memory; the sequence is then unchanged.
   bool reserve(Sequence& sequence, std::size_t tokens);
-  // To be called when keys and values of the first ids.size() tokens were stored; ids: those tokens. Full
-  // pages become known to later sequences.
+  // To be called after the keys and values of the first ids.size() tokens have been stored; ids: those
+  // tokens. Full pages become known to later sequences.
   void commit(Sequence& sequence, std::span<const std::int32_t> ids);
-  // Makes `copy` the same as `sequence`. False: there is no memory for a copy of the page that is not full.
+  // Makes `copy` the same as `sequence`. False if there is no memory to copy the page that is not full.
   bool fork(const Sequence& sequence, Sequence& copy);
 
   const models::KvShape& shape() const noexcept { return shape_; }

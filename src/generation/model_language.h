@@ -1,4 +1,4 @@
-// What a model's files say beside its weights: how text becomes tokens, what ends a text, how it converses.
+// What a model's files contain besides weights: the tokenizer, the end tokens, the chat template.
 #pragma once
 
 #include <cstdint>
@@ -16,27 +16,29 @@ namespace kvasir::generation {
 struct ModelLanguage {
   text::Tokenizer tokenizer;
   std::vector<std::int32_t> eos_ids;
-  std::string bos_token, eos_token;  // as chat templates want them; "" if there is none
+  std::string bos_token, eos_token;  // for chat templates; "" if there is none
   std::optional<text::ChatTemplate> chat_template;
 };
 
-// Of a folder of the Hugging Face kind, or of a GGUF file. Throws as text::Tokenizer::load and
-// text::load_chat_template, and as load_gguf_language (gguf_tokenizer.h).
+// From a Hugging Face folder or a GGUF file. Throws as text::Tokenizer::load and text::load_chat_template,
+// and as load_gguf_language (gguf_tokenizer.h).
 ModelLanguage load_language(const formats::ModelFolder& folder);
 
-// Whether the tokenizer can be that of a model with so many rows of embeddings. Throws kFormat for one with
-// tokens beyond them, other than added ones, which some publish without rows; warns of one that has so few
-// that most of the model would never be used. (Rows beyond the tokens are common: sizes are rounded up.)
+// Checks that the tokenizer fits a model with this many rows of embeddings. Throws kFormat if tokens other
+// than added ones have no row (some models are published without rows for added tokens); warns if there are
+// so few tokens that most rows would never be used. (Some more rows than tokens are common: sizes are rounded
+// up.)
 void check_vocabulary(const text::Tokenizer& tokenizer, std::size_t rows, const std::string& origin);
 
-// A conversation's prompt, and what ends an answer beside the eos: of `chat_template` of GeneratorOptions,
-// else of the model, else of a model of such a name that is built in ("vicuna-7b-v1.5").
+// The prompt of a conversation, and what ends an answer besides the eos. The template is that of
+// GeneratorOptions::chat_template, otherwise the model's, otherwise a built-in one chosen by the model's name
+// ("vicuna-7b-v1.5").
 class Conversation {
  public:
   Conversation(const ModelLanguage& language, const std::filesystem::path& model, const std::string& chosen);
 
   bool has_template() const noexcept { return template_.has_value(); }
-  // Throws kUnsupported if nothing says how the model converses, and as text::ChatTemplate::render.
+  // Throws kUnsupported if there is no template, and as text::ChatTemplate::render.
   std::string prompt(std::span<const text::ChatMessage> messages) const;
   const std::vector<std::string>& stop() const noexcept { return stop_; }
   const std::vector<std::int32_t>& eos_ids() const noexcept { return eos_ids_; }

@@ -1,5 +1,5 @@
-// Guesses the next tokens from the text so far: answers copy from their passages. A model checks several
-// guessed tokens in one step, so what it copies costs fewer steps; the output stays the same.
+// Guesses the next tokens from the text so far, because answers copy from their passages. A model checks
+// several guessed tokens in one step, so copied text takes fewer steps; the output stays the same.
 //
 //   PromptLookup lookup({}, prompt_ids);
 //   const auto guess = lookup.propose(8);   // what followed the last time that the text went like this
@@ -15,8 +15,8 @@
 namespace kvasir::generation {
 
 struct PromptLookupOptions {
-  // Of the tokens at the end, the longest run of so many that was there before counts. One token alone says
-  // little of what follows; more than eight rarely occur without their last eight.
+  // The longest run of tokens at the end, of min_ngram to max_ngram, that occurred earlier is used. One token
+  // alone says little about what follows; runs of more than eight rarely recur where their last eight do not.
   std::size_t min_ngram = 2, max_ngram = 8;
 };
 
@@ -25,9 +25,9 @@ class PromptLookup {
   // Throws kInvalidArgument for options that are not 1 <= min_ngram <= max_ngram <= 64.
   PromptLookup(const PromptLookupOptions& options, std::span<const std::int32_t> prompt);
 
-  void append(std::int32_t id);  // time for max_ngram hashes, however long the text is
+  void append(std::int32_t id);  // takes max_ngram hashes, however long the text is
   // Up to `most` tokens that followed the latest earlier occurrence; empty if there is none. An occurrence
-  // that runs into the end repeats itself.
+  // that reaches the end of the text is continued by repeating it.
   std::vector<std::int32_t> propose(std::size_t most) const;
 
   std::span<const std::int32_t> tokens() const noexcept { return tokens_; }
@@ -38,7 +38,7 @@ class PromptLookup {
   PromptLookupOptions options_;
   std::vector<std::int32_t> tokens_;
   std::unordered_map<std::uint64_t, std::size_t> ends_;  // by hash of an n-gram: where it last ended
-  std::size_t match_ = 0;  // where the longest one at the end ended before; 0: none
+  std::size_t match_ = 0;  // where the longest n-gram at the end ended earlier; 0: none
 };
 
 }  // namespace kvasir::generation

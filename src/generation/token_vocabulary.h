@@ -1,4 +1,5 @@
-// The bytes of all tokens of a tokenizer, in an order in which those that begin alike are looked at together.
+// The bytes of all tokens of a tokenizer, sorted, so that tokens with the same beginning are visited
+// together.
 #pragma once
 
 #include <cstddef>
@@ -20,10 +21,10 @@ class TokenVocabulary {
 
   std::size_t size() const noexcept { return spans_.size(); }  // ids
   std::string_view bytes(std::int32_t id) const noexcept;      // "" for an id that does not exist
-  // Whether there is a token of just this byte: with those of a text's bytes, the text can be written.
+  // Whether there is a token of exactly this byte. A text can be written if all its bytes have one.
   bool has_byte(std::uint8_t byte) const noexcept { return has_byte_[byte]; }
 
-  // Tokens that have bytes, sorted by them, and how many bytes each has in common with the one before.
+  // Tokens that have bytes, sorted by them, with the number of bytes that each shares with the one before.
   struct Entry {
     std::int32_t id;
     std::uint32_t common;

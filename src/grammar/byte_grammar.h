@@ -48,8 +48,8 @@ class ByteGrammar {
   NodeId declare() { return choice({}); }
   void define(NodeId declared, NodeId meaning) { nodes_[declared].children = {meaning}; }
 
-  // Removes alternatives and repetitions that no finite text can match. From then on, every beginning of a
-  // text that the grammar lets through can be completed. Returns whether any text matches `root`.
+  // Removes alternatives and repetitions that no finite text can match. Afterwards every prefix that the
+  // grammar accepts can be completed. Returns whether any text matches `root`.
   bool prune(NodeId root);
 
   const Node& node(NodeId id) const noexcept { return nodes_[id]; }

@@ -75,7 +75,7 @@ class Compiler {
     int& depth;
   };
 
-  // The schema at a reference, once for all who refer to it.
+  // The schema at a reference, compiled once for all references to it.
   NodeId compile_reference(const std::string& reference, const std::string& where) {
     if (const auto known = known_.find(reference); known != known_.end()) {
       if (open_.contains(reference)) {

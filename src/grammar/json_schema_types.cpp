@@ -70,7 +70,8 @@ class Disjointness {
   Disjointness(const json::value& root, const std::string& where) : root_(root), where_(where) {}
 
   bool between(const json::value& a, const json::value& b, int depth) const {
-    if (depth > 5) return false;  // a property of a property of …: nobody tells things apart so deep
+    if (depth > 5)
+      return false;  // a property of a property of …: schemas do not distinguish values at such a depth
     const json::value &x = resolved(root_, a, where_), &y = resolved(root_, b, where_);
     if ((types(x, 0) & types(y, 0)) == 0) return true;
     if (!x.is_object() || !y.is_object()) return false;

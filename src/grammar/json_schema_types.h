@@ -1,4 +1,5 @@
-// Which JSON values a schema may match, as far as can be told without matching: for oneOf.
+// The types of JSON values that a schema can match, as far as they can be determined without a value: for
+// oneOf.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +15,17 @@ inline constexpr JsonTypes kNull = 1, kBoolean = 2, kInteger = 4, kFraction = 8,
                            kObject = 64, kAllTypes = 127;
 
 JsonTypes type_of(const base::json::value& value);
-// What the keyword type says; without it, the type that other keywords are about (properties: an object),
-// else all. Throws kFormat for a type that does not exist.
+// The types of the keyword `type`; without it, the type that other keywords imply (properties: an object),
+// otherwise all. Throws kFormat for a type that does not exist.
 JsonTypes types_of_keyword(const base::JsonObject& schema);
 
-// The schema that "#/$defs/name" stands for. Throws kUnsupported for a reference to elsewhere, kFormat if
-// there is nothing.
+// The schema that "#/$defs/name" stands for. Throws kUnsupported for a reference to elsewhere, kFormat if it
+// does not exist.
 const base::json::value& resolve_reference(const base::json::value& root, const std::string& reference,
                                            const std::string& where);
 
-// Whether no value matches both, for certain: they have other types, other values of enum or const, or such a
-// property that both require.
+// Whether it is certain that no value matches both: their types, their values of enum or const, or a property
+// that both require are disjoint.
 bool are_disjoint(const base::json::value& root, const base::json::value& a, const base::json::value& b,
                   const std::string& where);
 

@@ -24,10 +24,10 @@ class JsonText {
   NodeId any_object() const noexcept { return any_object_; }
   NodeId string(Bounds characters);
   NodeId array(NodeId item, Bounds items);
-  // A name of plain ASCII that is none of these.
+  // A name of plain ASCII that is not one of these.
   NodeId name_except(const std::vector<std::string>& names);
   NodeId literal(std::string_view text) { return grammar_.literal(std::string(text)); }
-  // A value written in one way.
+  // A value, written in one fixed way.
   NodeId value(const base::json::value& value);
   std::string quoted(std::string_view text) const;
 

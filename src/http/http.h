@@ -24,7 +24,7 @@ struct Options {
 struct Response {
   int status = 0;
   std::map<std::string, std::string> headers;  // names in lower case
-  std::string body;                            // where no sink takes it
+  std::string body;                            // if there is no sink
 
   // A header's value, "" if it is not there.
   const std::string& header(const std::string& name) const;
@@ -41,13 +41,13 @@ struct Request {
   std::function<bool(const Response& so_far, std::string_view bytes)> sink = {};
 };
 
-// The connection failed, or ended too early: worth another try.
+// The connection failed, or ended too early: the request may be retried.
 struct ConnectionFailed {
   std::string reason;
 };
 
-// An answer of any status; follows nothing by itself. Throws ConnectionFailed; kCancelled; what the sink
-// throws; kFormat for an answer that is too long for one without a sink.
+// An answer of any status; does not follow redirects. Throws ConnectionFailed; kCancelled; what the sink
+// throws; kFormat if there is no sink and the answer is too long.
 Response send(const Request& request, const Options& options);
 
 // "https://host:port" of a URL; "" if it is no http or https URL.
@@ -62,17 +62,17 @@ struct Exchange {
   // Headers of each try, for resuming.
   std::function<std::vector<std::string>()> headers = {};
   std::function<bool(const Response& so_far, std::string_view bytes)> sink = {};
-  // Is the answer to a GET complete? If not, it is tried again.
+  // Whether the answer to a GET is complete; if not, the request is retried.
   std::function<bool()> complete = {};
 };
 struct Answer {
   Response response;
   std::string url;  // that answered, after redirects
 };
-// Sends, and again after a pause where that may help: connections that fail, and the answers 408, 429 and
-// 5xx, with the pause that the server asks for. Follows redirects, at most five, and stops before one that
-// leaves the origin if `stay` is set. The token goes to the options' endpoint only. Throws kIo when no try
-// helped.
+// Sends a request, and retries it after a pause where that may help: for connections that fail and for the
+// answers 408, 429 and 5xx, with the pause that the server asks for. Follows redirects, at most five, and
+// stops before one that leaves the origin if `stay` is set. The token goes to the options' endpoint only.
+// Throws kIo if all tries failed.
 Answer exchange(const Exchange& what, const Options& options);
 
 }  // namespace kvasir::http

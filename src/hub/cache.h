@@ -42,14 +42,14 @@ class Cache {
   std::filesystem::path snapshot(const std::string& id, const std::string& commit) const;
 
   // The folder of a model at a revision (a branch, a tag, a commit), if it is here and has a config.json.
-  // Throws kInvalidArgument for what is no id or revision.
+  // Throws kInvalidArgument for an invalid id or revision.
   std::optional<std::filesystem::path> find(const std::string& id,
                                             const std::string& revision = "main") const;
-  // Every model that has a snapshot, by id. What is no model, or not readable, is left out.
+  // Every model that has a snapshot, by id. Folders that are not models or cannot be read are left out.
   std::vector<CachedModel> models() const;
   std::optional<CachedModel> model(const std::string& id) const;
 
-  // Deletes a model with all its revisions; the bytes that this frees. Throws kNotFound, kIo.
+  // Deletes a model with all its revisions; returns the number of bytes freed. Throws kNotFound, kIo.
   std::uint64_t remove(const std::string& id) const;
 
   // Records that `revision` is this commit.

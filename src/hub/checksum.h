@@ -7,7 +7,7 @@
 
 namespace kvasir::hub {
 
-// Is this the checksum of a file, as the hub's ETag gives it: 40 or 64 hexadecimal digits?
+// Whether this is the checksum of a file, as the hub's ETag gives it: 40 or 64 hexadecimal digits.
 bool is_checksum(std::string_view etag) noexcept;
 
 // The checksum of a file, of the kind that `etag` is. Throws kIo.

@@ -11,10 +11,10 @@
 
 namespace kvasir::hub {
 
-// How the hub is asked.
+// Options of requests to the hub.
 http::Options http_options(const HubOptions& options);
 
-// What a HEAD request tells of a file.
+// What a HEAD request returns about a file.
 struct FileMetadata {
   std::string commit;
   std::string etag;  // its checksum
@@ -29,12 +29,12 @@ struct FileLocation {
 // checksum or size.
 FileMetadata fetch_metadata(const FileLocation& file, const HubOptions& options);
 
-// Makes sure that blobs/ETAG is there and right. True if it had been there. A file that was begun is
-// continued; other processes that want the same one wait.
+// Makes sure that blobs/ETAG exists and is correct. Returns true if it existed. An interrupted transfer is
+// continued; other processes that want the same file wait.
 bool fetch_blob(const FileLocation& file, const FileMetadata& metadata, const Cache& cache,
                 const HubOptions& options, const std::function<void(std::uint64_t done)>& progress);
 
-// Throws what an answer that is no success means: kNotFound, kUnsupported (gated), kIo.
+// Throws the error that an unsuccessful answer means: kNotFound, kUnsupported (gated), kIo.
 void check_status(const http::Response& response, const FileLocation& file, const HubOptions& options);
 
 }  // namespace kvasir::hub

@@ -1,4 +1,4 @@
-// Names that come from people, files and servers, and become parts of URLs and paths: each is checked here.
+// Checks of names that users, files and servers give, and that become parts of URLs and paths.
 #pragma once
 
 #include <string>
@@ -7,8 +7,7 @@
 namespace kvasir::hub {
 
 // "org/name" or "name" by the hub's rules: 1 to 96 characters of [A-Za-z0-9._-], at most one slash, no "--"
-// or
-// "..", no ".git" at the end, no part that begins or ends with "-" or ".".
+// or "..", no ".git" at the end, no part that begins or ends with "-" or ".".
 bool is_repo_id(std::string_view id) noexcept;
 // Throws kInvalidArgument.
 void check_repo_id(const std::string& id);
@@ -21,11 +20,11 @@ bool is_commit(std::string_view text) noexcept;  // 40 hexadecimal digits
 // A branch, a tag, refs/pr/N or a commit: no part that is empty, "." or "..". Throws kInvalidArgument.
 void check_revision(const std::string& revision);
 
-// May a file of this name be put below a folder? Not if it is absolute, has "..", "." or empty parts, a
-// drive, a backslash or control characters.
+// Whether a file of this name may be written below a folder: not if it is absolute, has "..", "." or empty
+// parts, a drive, a backslash or control characters.
 bool is_safe_path(std::string_view path) noexcept;
 
-// Percent-encodes all but unreserved characters, and slashes unless they are kept.
+// Percent-encodes all characters that are not unreserved; slashes are kept or encoded.
 enum class Slashes { kKeep, kEncode };
 std::string url_quote(std::string_view text, Slashes slashes);
 

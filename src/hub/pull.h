@@ -32,7 +32,7 @@ struct PulledModel {
 
 // Fetches what a model needs: config.json, the tokenizer's files and one kind of weights, safetensors if
 // there are any; of sentence models also their modules. Files that are in the cache already are not fetched
-// again; what an earlier call left unfinished is continued; each file's size and checksum are verified. With
+// again; an interrupted transfer is continued; each file's size and checksum are verified. With
 // options.offline, or if the hub cannot be reached and the model is in the cache, nothing is fetched. Throws
 // kInvalidArgument (no id), kNotFound (no such model, revision or file; not in the cache and offline),
 // kUnsupported (gated: ask for access; no weights that we read), kIo (the connection, the disk), kFormat (the

@@ -13,7 +13,7 @@ struct Inputs {
   const std::tm* now = nullptr;  // for strftime_now(), which is undefined without
 };
 
-// What the template prints. Throws "ORIGIN:LINE: …": kFormat (it does not fit the inputs), kInvalidArgument
+// The output of the template. Throws "ORIGIN:LINE: …": kFormat (it does not fit the inputs), kInvalidArgument
 // (raise_exception), kUnsupported, kResourceExhausted (over the limits of Runtime).
 std::string render(Runtime& runtime, const Body& body, Inputs inputs);
 

@@ -48,8 +48,8 @@ bool apply_test(Runtime& runtime, const std::string& name, const Value& self, co
 bool has_method(const Value& self, std::string_view name);
 Value call_method(Runtime& runtime, const std::string& name, const Value& self, const Arguments& arguments);
 
-// range, dict, raise_exception, and strftime_now if there is a time. (namespace() is the evaluator's: it owns
-// what changes.)
+// range, dict, raise_exception, and strftime_now if there is a time. (namespace() is in the evaluator, which
+// owns everything that changes.)
 bool has_function(std::string_view name, const std::tm* now);
 Value call_function(Runtime& runtime, const std::string& name, const Arguments& arguments,
                     const std::tm* now);

@@ -394,8 +394,8 @@ class Parser : TokenCursor {
     return negated ? make(Type::kNot, std::move(out)) : std::move(out);
   }
 
-  // ---- statements ----
-  // Up to one of the tags `ends`, which is left to read (after its {%), or to the end of the template.
+  // ---- statements ---- Up to one of the tags `ends`, which is left to read (after its {%), or to the end of
+  // the template.
   Body parse_body(std::initializer_list<std::string_view> ends) {
     const Nested nested(*this);
     Body out;

@@ -1,4 +1,4 @@
-// Python's str, as far as the template language needs it beside unicode/python_text.h: code points, cases,
+// Python's str, as far as the template language needs it besides unicode/python_text.h: code points, cases,
 // repr.
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace kvasir::jinja {
 
-// All take well-formed UTF-8.
+// Precondition of all: well-formed UTF-8.
 std::size_t code_points(std::string_view text) noexcept;
 // The byte offsets where code points begin, and text.size().
 std::vector<std::size_t> boundaries(std::string_view text);

@@ -1,4 +1,4 @@
-// A place in the tokens of a template, for the parser: what is next, and errors that say where.
+// A position in the tokens of a template, for the parser: the next token, and errors with their place.
 #pragma once
 
 #include <algorithm>
@@ -71,8 +71,7 @@ class TokenCursor {
   };
 
  private:
-  // Of brackets and blocks in each other (a bracket counts twice): what the recursion of the parser takes of
-  // the stack.
+  // Maximum nesting of brackets and blocks (a bracket counts twice), which bounds the parser's recursion.
   static constexpr int kMaxNesting = 200;
 
   std::vector<Token> tokens_;

@@ -1,7 +1,7 @@
-// Values of the template language: Python's, as far as chat templates see them.
+// Values of the template language: those of Python, as far as chat templates need them.
 //
-// Cheap to copy (what is long is shared and never changes). Strings are well-formed UTF-8 and are counted,
-// sliced and iterated by code points, as in Python.
+// Cheap to copy (long values are shared and immutable). Strings are well-formed UTF-8 and are counted, sliced
+// and iterated by code points, as in Python.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +19,13 @@
 
 namespace kvasir::jinja {
 
-// What one rendering may use, and where it is: operations on values count what they cost and fail through it.
+// The limits and the current line of one rendering: operations on values charge their cost here, and fail
+// through it.
 class Runtime {
  public:
-  // Templates are small programs from strangers. Published ones take some thousand steps for a long
-  // conversation; 5 million take about a second. Bytes: all strings and lists ever made, which bounds memory.
+  // Templates are small programs from untrusted sources. Published ones take some thousand steps for a long
+  // conversation; 5 million take about a second. kMaxBytes counts all strings and lists ever made, and so
+  // bounds memory.
   static constexpr std::size_t kMaxSteps = 5'000'000, kMaxBytes = std::size_t{256} << 20;
   static constexpr int kMaxDepth = 100;  // of lists in lists
 
@@ -37,7 +39,7 @@ class Runtime {
     }
     steps_left_ -= steps;
   }
-  // Before so many bytes are made.
+  // To be called before this many bytes are made.
   void charge(std::size_t bytes) {
     if (bytes > bytes_left_) {
       fail(ErrorCode::kResourceExhausted,
@@ -90,7 +92,7 @@ class Value {
   static Value boolean(bool value) { return Value(Content(value)); }
   static Value integer(std::int64_t value) { return Value(Content(value)); }
   static Value number(double value) { return Value(Content(value)); }
-  // These count what they take.
+  // These charge the bytes that they use.
   static Value string(Runtime& runtime, std::string text);
   static Value list(Runtime& runtime, std::vector<Value> items, bool tuple = false);
   static Value dict(Runtime& runtime, DictData entries);
@@ -174,7 +176,7 @@ bool equal(Runtime& runtime, const Value& a, const Value& b);
 bool less(Runtime& runtime, const Value& a, const Value& b);
 // `needle in haystack`.
 bool contains(Runtime& runtime, const Value& haystack, const Value& needle);
-// What `for` goes over: items, characters, or keys. Undefined is empty.
+// The elements that `for` iterates over: items, characters, or keys. Undefined is empty.
 std::vector<Value> iterate(Runtime& runtime, const Value& value);
 
 enum class Operator { kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower };

@@ -1,5 +1,6 @@
 // Products of bfloat16 with sums in fp32, on processors that have vdpbf16ps (AVX512_BF16: Cooper Lake, Zen 4
-// and later): twice the multiply-adds of fp32, with 8 bits of precision instead of 24. Elsewhere fp32 serves.
+// and later): twice the multiply-adds of fp32, with 8 bits of precision instead of 24. Other processors use
+// fp32.
 //
 // A bfloat16 is the upper half of a float, here a uint16, rounded to nearest even.
 #pragma once
@@ -13,8 +14,8 @@ namespace kvasir::kernels {
 
 inline constexpr std::size_t kBf16Group = 2;  // elements of one column that a multiply-add takes at once
 
-// The weight W [n, k] of y = x Wᵀ + b, in ceil(n / 16) panels [ceil(k / 2)][16][2]; what lies beyond n and k
-// is 0.
+// The weight W [n, k] of y = x Wᵀ + b, in ceil(n / 16) panels [ceil(k / 2)][16][2]; padded with zeros beyond
+// n and k.
 struct Bf16Matrix {
   std::size_t n = 0;
   std::size_t k = 0;
@@ -70,10 +71,10 @@ struct Bf16Kernels {
   void (*attention)(const AttentionCall& call, float* scratch) noexcept;
 };
 
-// Null if there is none for this instruction set here. kScalar: the reference, which nothing but tests uses.
+// Null if this processor has none for the instruction set. kScalar: the reference, which only tests use.
 const Bf16Kernels* bf16_kernels_for(base::Isa isa);
 
-// Only the memory; and rows [begin, end) of W, as pack_int8_rows.
+// Allocates only; and packs rows [begin, end) of W, as pack_int8_rows.
 Bf16Matrix allocate_bf16(std::size_t n, std::size_t k);
 void pack_bf16_rows(const float* w, RowRange range, Bf16Matrix& packed) noexcept;
 

@@ -1,9 +1,9 @@
-// Kernels of single precision, and the shapes that products of every precision share.
+// Kernels of single precision, and the structs that products of every precision share.
 //
 // Every kernel has a scalar twin (src/kernels/scalar) and one conformance test over shapes, tails and
 // misalignment. Results do not depend on how rows are grouped into tiles or handed to threads: each output
-// element is one chain of fused multiply-adds in the order of k. (Scalar rounds each product: it agrees with
-// the vector paths to rounding, not bit by bit.)
+// element is one chain of fused multiply-adds in the order of k. (The scalar kernels round each product, so
+// they agree with the vector ones to rounding, not bit by bit.)
 //
 // All functions in the table are noexcept with preconditions in their comments, which debug builds assert.
 #pragma once
@@ -55,8 +55,8 @@ struct GemmCall {
   std::size_t ldr = 0;
   float* c = nullptr;  // [m, n], rows ldc floats apart; does not overlap a
   std::size_t ldc = 0;
-  // Columns in blocks of so many, a multiple of kPanelColumns, each a matrix [m, c_block] of its own, so many
-  // floats apart; 0: all in one.
+  // If not 0, c is several matrices [m, c_block] that lie c_block_stride floats apart; c_block is a multiple
+  // of kPanelColumns.
   std::size_t c_block = 0, c_block_stride = 0;
   std::size_t m = 0;
 
@@ -70,13 +70,13 @@ inline constexpr std::size_t kNoPanel = std::size_t{1} << 62;  // past the last 
 // The part of a GemmCall that one task computes: rows [row_begin, row_end), panels [panel_begin, panel_end).
 struct GemmBlock {
   std::size_t row_begin, row_end, panel_begin, panel_end;
-  // What this thread will probably want next, to be fetched from memory meanwhile.
+  // The panel that this thread will probably need next, to be prefetched.
   std::size_t next_panel = kNoPanel;
 };
 
 inline constexpr std::size_t kNoWindow = std::size_t{1} << 62;  // wider than any sequence
 
-// softmax(q kᵀ · scale + bias) v for some queries of one sequence, in one head or in several that share their
+// softmax(q kᵀ · scale + bias) v for some queries of one sequence, in one head or in several heads that share
 // keys and values.
 struct AttentionCall {
   const float* q = nullptr;  // first query of this call: group · head_dim floats, q_stride apart
@@ -89,15 +89,16 @@ struct AttentionCall {
   std::size_t group = 1;                                    // heads, side by side in q and out
   float scale = 1;                                          // 1 / √head_dim for BERT
   // bias[h · bias_head_stride + i · bias_stride + j] is added to the scaled score of query i and key j in
-  // head h of the group; null: nothing is. A stride of -1 makes one array of distances serve all queries.
+  // head h of the group, if not null. With a stride of -1, one array of distances serves all queries.
   const float* bias = nullptr;
   std::ptrdiff_t bias_stride = 0, bias_head_stride = 0;
-  // Query i, which stands at key i + query_offset, sees the keys up to `window` to either side: at least one.
+  // Query i, which stands at key i + query_offset, sees the keys up to `window` positions to either side: at
+  // least one key.
   std::size_t window = kNoWindow;
   std::size_t query_offset = 0;
-  bool causal = false;  // and none after itself
+  bool causal = false;  // and no key after its own position
 
-  // A row for each head of each query.
+  // One row for each head of each query.
   std::size_t rows() const noexcept { return queries * group; }
   const float* q_row(std::size_t row) const noexcept {
     return q + row / group * q_stride + row % group * head_dim;
@@ -138,7 +139,7 @@ struct RotateCall {
   std::size_t heads = 0, head_dim = 0;  // head_dim is even
 };
 
-// Sums of exponentials over as many numbers as a vocabulary has tokens.
+// Sums of exponentials over the logits of a whole vocabulary.
 struct SumExpCall {
   const float* x = nullptr;
   std::size_t count = 0;
@@ -146,14 +147,14 @@ struct SumExpCall {
   float scale = 1;
   float* exps = nullptr;  // [count], if not null: exp((x - max) · scale) of each
 
-  // Sums are kept in single precision for so many numbers, each 16th of them by itself, then in double: a
-  // stretch adds 64 numbers to one, which loses at most 2 of 23 bits.
+  // Sums are kept in single precision, in 16 interleaved chains, over kStretch numbers, and then added up in
+  // double. In a stretch each chain adds up 64 numbers, which loses at most 2 of 23 bits.
   static constexpr std::size_t kSums = 16, kStretch = 64 * kSums;
 };
 
 struct Fp32Kernels {
-  // Packs rows [begin, end) of W from w, which holds just those. begin is a multiple of kPanelColumns; so is
-  // end, or it is n. Ranges that do not overlap may be packed at once.
+  // Packs rows [begin, end) of W from w, which holds only those rows. begin is a multiple of kPanelColumns;
+  // so is end, or it is n. Ranges that do not overlap may be packed at once.
   void (*pack_rows)(const float* w, RowRange range, PackedMatrix& packed) noexcept;
 
   // One block of a product. Blocks of one call may run on different threads at once.
@@ -163,7 +164,7 @@ struct Fp32Kernels {
   // per thread.
   void (*attention)(const AttentionCall& call, float* scratch) noexcept;
   std::size_t (*attention_scratch)(std::size_t rows, std::size_t keys, std::size_t head_dim) noexcept;
-  // Puts one token's key and value in their place.
+  // Stores one token's key and value in its page.
   void (*store_kv)(const KvStoreCall& call) noexcept;
 
   // y = (x - mean) / √(variance + epsilon) · weight + bias per row; variance is the mean of squared
@@ -181,7 +182,7 @@ struct Fp32Kernels {
   // The largest of count >= 1 numbers, without NaN.
   float (*maximum)(const float* x, std::size_t count) noexcept;
   // Σ exp((x - max) · scale), each with a relative error below 2e-7, 0 below -87.3. The same bits on every
-  // set. NaN in x gives NaN.
+  // instruction set. NaN in x gives NaN.
   double (*sum_exp)(const SumExpCall& call) noexcept;
   // x := activation(x) · gate, as activate: gated linear units.
   void (*activate_gated)(Activation activation, float* x, const float* gate, std::size_t count) noexcept;
@@ -198,7 +199,7 @@ const Fp32Kernels& fp32_kernels_for(base::Isa isa);
 
 // Packs row-major floats w [n, k]; n and k >= 1.
 PackedMatrix pack(const Fp32Kernels& kernels, const float* w, std::size_t n, std::size_t k);
-// Only the memory, contents undefined: for loaders that read a weight piece by piece and on several threads
+// Allocates only, contents undefined: for loaders that read a weight piece by piece and on several threads
 // (see Fp32Kernels::pack_rows).
 PackedMatrix allocate_packed(std::size_t n, std::size_t k);
 
@@ -206,7 +207,7 @@ PackedMatrix allocate_packed(std::size_t n, std::size_t k);
 // the pool.
 void gemm(const Fp32Kernels& kernels, base::ThreadPool& pool, const GemmCall& call);
 
-// What the machine can do, for shares of ceilings: multiply-adds per second of a register-only loop over the
+// The ceiling that kernels are compared with: multiply-adds per second of a register-only loop over the
 // widest fp32 FMA of `isa`, best of several runs, over `threads` cores together. (kScalar: multiplications,
 // then additions, in the vectors of four that the compiler makes of plain loops.)
 double measure_fma_ceiling(base::Isa isa, int threads);

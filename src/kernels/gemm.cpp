@@ -22,12 +22,12 @@ constexpr std::size_t kBlockBytes = std::size_t{256} * 1024;
 constexpr std::size_t kMinBlockRows = 48;  // below, panels are fetched again too often
 // Multiply-adds that are worth a task: about 10 µs, against well under 1 µs to claim one.
 constexpr std::size_t kTaskMultiplyAdds = 500'000;
-// That take as long as reading a byte of weights from memory: 50 GMAC/s against 20 GB/s a core.
+// Multiply-adds in the time of reading a byte of weights from memory: 50 GMAC/s against 20 GB/s per core.
 constexpr std::size_t kMultiplyAddsPerByte = 2;
 constexpr std::size_t kTasksPerThread = 8;  // enough that a slowed core costs at most 1/8 of the time
 constexpr std::size_t kPair = 2;  // panels that the AVX-512 tile takes at once: chunks are whole pairs
 
-// How a product is cut: row blocks times chunks of columns.
+// How a product is divided: row blocks times chunks of columns.
 struct Grid {
   std::size_t row_blocks, pairs, chunk_pairs;
 
@@ -35,7 +35,7 @@ struct Grid {
   std::size_t tasks() const noexcept { return row_blocks * chunks(); }
 };
 
-// What a product is, as far as cutting it goes.
+// The properties of a product that matter for dividing it.
 struct Shape {
   std::size_t m, k, panels;
   std::size_t row_bytes;  // of A

@@ -1,5 +1,5 @@
-// Products of fp32 activations with weights that stay in 16 bits, IEEE binary16 or bfloat16: half of what
-// fp32 reads from memory. Each weight is widened, which is exact, where it is multiplied, so results have the
+// Products of fp32 activations with weights that stay in 16 bits, IEEE binary16 or bfloat16: they read half
+// as much memory as fp32. Each weight is widened where it is multiplied, which is exact, so results have the
 // bits of the fp32 product of the widened weights.
 #pragma once
 
@@ -50,7 +50,7 @@ struct HalfKernels {
 // Throws kUnsupported if the processor lacks `isa`.
 const HalfKernels& half_kernels_for(base::Isa isa);
 
-// Only the memory; and rows [begin, end) of W from the file's, row-major, as pack_quant_rows.
+// Allocates only; and packs rows [begin, end) of W from the file's rows, row-major, as pack_quant_rows.
 HalfMatrix allocate_half(tensor::DType dtype, std::size_t n, std::size_t k);
 void pack_half_rows(const std::byte* rows, RowRange range, HalfMatrix& packed) noexcept;
 // Whether `count` numbers of 16 bits, at any address, are all finite.

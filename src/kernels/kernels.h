@@ -2,8 +2,7 @@
 //
 //   const kernels::Kernels& k = kernels::kernels_for(base::best_isa());
 //   kernels::PackedMatrix w = kernels::pack(k.fp32, weights, n, k_dim);   // once, at load
-//   kernels::gemm(k.fp32, pool, {.a = x, .lda = 384, .b = &w, .bias = bias, .c = y, .ldc = 1536, .m =
-//   tokens});
+//   kernels::gemm(k.fp32, pool, {.a = x, .lda = 384, .b = &w, .bias = bias, .c = y, .ldc = 1536, .m = rows});
 #pragma once
 
 #include "base/cpu.h"
@@ -21,7 +20,7 @@ struct Kernels {
   const Int8Kernels& int8;
   const HalfKernels& half;
   const QuantKernels& quants;
-  const Bf16Kernels* bf16;  // null: the processor has none
+  const Bf16Kernels* bf16;  // null if the processor has none
 };
 
 // The same object for every call. Throws kUnsupported if the processor lacks `isa`.

@@ -1,4 +1,4 @@
-// How quants of the file come to lie in panels: words of 16 rows side by side.
+// Packs quants of the file into panels: words of 16 rows side by side.
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -11,13 +11,13 @@ namespace {
 
 constexpr std::size_t kWord = 4;
 
-// Bits whose numbers differ in one pair of digits change places: those of `mask` with those `shift` higher.
+// Swaps the bits of `mask` with those `shift` higher.
 constexpr std::uint32_t swap_bits(std::uint32_t x, std::uint32_t mask, unsigned shift) noexcept {
   const std::uint32_t differ = (x ^ x >> shift) & mask;
   return x ^ differ ^ differ << shift;
 }
-// Bit 4 G + i goes to bit 8 i + G: the five digits of a bit's number, turned by two places, which is four
-// exchanges of neighbours and as many of what they brought along.
+// Bit 4 G + i goes to bit 8 i + G: this rotates the five binary digits of a bit's number by two places, in
+// two rounds of four swaps.
 constexpr std::uint32_t spread_fifth_bits(std::uint32_t x) noexcept {
   for (int turn = 0; turn < 2; ++turn) {  // each puts the even bits first, then the odd ones
     x = swap_bits(x, 0x22222222U, 1);
@@ -28,7 +28,7 @@ constexpr std::uint32_t spread_fifth_bits(std::uint32_t x) noexcept {
   return x;
 }
 
-// What becomes of a word of the file.
+// Converts a word of the file to its packed form.
 template <tensor::DType kType>
 constexpr std::uint32_t repack(std::size_t word, std::uint32_t bits) noexcept {
   using tensor::DType;
@@ -38,7 +38,8 @@ constexpr std::uint32_t repack(std::size_t word, std::uint32_t bits) noexcept {
   return bits;
 }
 
-// One panel. Everything but the place of the rows is known to the compiler: the loops over words unroll.
+// Packs one panel. The compiler knows everything except the address of the rows, so the loops over words are
+// unrolled.
 template <tensor::DType kType>
 void pack_panel(const std::byte* rows, std::size_t columns, std::size_t panel, QuantMatrix& packed) noexcept {
   constexpr QuantLayout kLayout = quant_layout(kType);

@@ -1,9 +1,9 @@
-// Products with weights in the quants of GGUF (tensor/quants.h), kept in the bits of the file: what decoding
-// streams from memory is what the file has, and prefill multiplies bytes. Activations become signed bytes
-// with a scale for each 32 of a row.
+// Products with weights in the quants of GGUF (tensor/quants.h). Weights stay in the bits of the file, so
+// decoding reads no more memory than the file has, and prefill multiplies bytes. Activations are rounded to
+// signed bytes, with one scale for each 32 of a row.
 //
-//   y[i, j] = Σ_b x.scale[i, b] d[j, b] Σ_{k in b} x.data[i, k] q[j, k]  (+ minimum[j, b] x.sum[i, b]) +
-//   bias[j]
+//   y[i, j] = Σ_b x.scale[i, b] d[j, b] Σ_{k in b} x.data[i, k] q[j, k]  (+ minimum[j, b] x.sum[i, b])
+//             + bias[j]
 //
 // The sums within a quant are exact integers; across quants they are added up in the order of k, in fp32 with
 // fused multiply-adds. All instruction sets, the scalar twin included, give the same bits before the
@@ -24,8 +24,8 @@
 
 namespace kvasir::kernels {
 
-// How a quant of a type is cut up: into words of 4 bytes and, in types whose quant is not a whole number of
-// words, the binary16 scale that makes the difference.
+// How a quant of a type is divided: into words of 4 bytes and, in types whose quant is not a whole number of
+// words, the binary16 scale that remains.
 struct QuantLayout {
   std::size_t elements = 0;  // per quant; 0: not a type of these products
   std::size_t words = 0;
@@ -62,16 +62,16 @@ constexpr QuantLayout quant_layout(tensor::DType dtype) noexcept {
   }
 }
 
-// Whether there are products of quants for a type: for all quants of GGUF that tensor::DType knows.
+// Whether there are products with weights of a type: true for all quants of GGUF that tensor::DType has.
 constexpr bool is_quant_product(tensor::DType dtype) noexcept {
   return quant_layout(dtype).elements != 0;
 }
 
-// The weight W [n, k] of y = x Wᵀ + b. In ceil(n / 16) panels, each [k / elements] quants of 16 columns: word
-// by word, [words][16][4], so that one vector of 64 bytes has the same 4 bytes of 16 columns; the halves
-// apart, [16]. Two types change their bits on the way: the bytes of Q8_0 have their highest bit turned (value
-// + 128: the unsigned operand of vpdpbusd), and of the fifth bits of Q5_0 and Q5_1, that of element 4 G + i
-// becomes bit G of byte i. Columns beyond n are 0.
+// The weight W [n, k] of y = x Wᵀ + b. It is stored in ceil(n / 16) panels, each [k / elements] quants of 16
+// columns. Their words lie as [words][16][4], so that one vector of 64 bytes has the same 4 bytes of 16
+// columns; the binary16 scales (halves) lie apart, [16]. Packing changes the bits of two kinds of types: the
+// bytes of Q8_0 have their highest bit flipped (value + 128: the unsigned operand of vpdpbusd), and the fifth
+// bit of element 4 G + i of Q5_0 and Q5_1 becomes bit G of byte i. Columns beyond n are 0.
 struct QuantMatrix {
   std::size_t n = 0;
   std::size_t k = 0;
@@ -89,10 +89,10 @@ struct QuantMatrix {
   std::size_t bytes() const noexcept { return data.size() + halves.size() * sizeof(std::uint16_t); }
 };
 
-// Activations below are 0: a scale would not be a normal number.
+// Activations with a smaller magnitude count as 0: their scale would not be a normal number.
 inline constexpr float kLeastMagnitude = 1e-30F;
 
-// What is known of 32 neighbouring activations x ≈ scale · data.
+// Scale and sums of 32 neighbouring activations x ≈ scale · data.
 struct RowQuant {
   float scale;
   float sum;               // scale · Σ data
@@ -131,11 +131,11 @@ struct QuantGemmCall {
   }
 };
 
-// What an instruction set does with quants; see Fp32Kernels.
+// The kernels of one instruction set; see Fp32Kernels.
 struct QuantKernels {
-  // Columns are a multiple of 32, of which the largest magnitude becomes 127: scale = largest / 127, byte =
-  // round(x · (127 / largest)), with ties to even. The same bytes on every set. (NaN becomes -127, as a scale
-  // infinity stays.)
+  // The number of columns is a multiple of 32. In each 32, the largest magnitude becomes 127: scale = largest
+  // / 127, byte = round(x · (127 / largest)), with ties to even. The same bytes on every instruction set.
+  // (NaN becomes -127; infinity as a scale stays infinity.)
   void (*quantize)(const QuantizeCall& call, const QuantRows& out) noexcept;
   // One block of a product. Blocks of one call may run on different threads at once.
   void (*gemm_block)(const QuantGemmCall& call, const GemmBlock& block) noexcept;
@@ -145,17 +145,17 @@ struct QuantKernels {
 // kAvx2.
 const QuantKernels& quant_kernels_for(base::Isa isa);
 
-// Only the memory. Precondition: is_quant_product(dtype), n >= 1, k a multiple of the quant's elements.
+// Allocates only. Precondition: is_quant_product(dtype), n >= 1, k a multiple of the quant's elements.
 QuantMatrix allocate_quants(tensor::DType dtype, std::size_t n, std::size_t k);
-// Packs rows [begin, end) of W from the file's, row-major; begin is a multiple of kPanelColumns, and so is
-// end, or it is n. Ranges that do not overlap may be packed at once.
+// Packs rows [begin, end) of W from the file's rows, row-major; begin is a multiple of kPanelColumns, and so
+// is end, or it is n. Ranges that do not overlap may be packed at once.
 void pack_quant_rows(const std::byte* rows, RowRange range, QuantMatrix& packed) noexcept;
 
 // The whole product, cut into blocks and run on the pool.
 void gemm(const QuantKernels& kernels, base::ThreadPool& pool, const QuantGemmCall& call);
 
-// Bytes per second that `threads` cores together read from memory: a buffer far larger than the caches, end
-// to end, best of several. What decoding can be as fast as.
+// Bytes per second that `threads` cores together read from memory: a buffer far larger than the caches, from
+// end to end, best of several runs. It is the ceiling of decoding.
 double measure_bandwidth(int threads);
 
 }  // namespace kvasir::kernels

@@ -1,4 +1,4 @@
-// What the folders of the instruction sets offer to kernels.cpp. Call only on a machine that has the set.
+// The tables of the instruction sets, for kernels.cpp. Call only on a machine that has the instruction set.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,4 @@
-// Causal attention of decoders over pages of keys and values, and what places tokens in it: rotary positions
-// and ALiBi.
+// Causal attention of decoders over pages of keys and values, with positions: rotary or ALiBi.
 #pragma once
 
 #include <cstddef>
@@ -34,15 +33,15 @@ struct Alibi {
 
 struct CausalAttention {
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
-  float scale = 0;  // of the scores; 0: 1 / √head_dim
+  float scale = 0;  // factor of the scores; 0: 1 / √head_dim
   Alibi alibi = {};
 
   // Columns of a row [queries of all heads, keys, values].
   std::size_t qkv_width() const noexcept { return (heads + 2 * kv_heads) * head_dim; }
 };
-// The order that makes [queries, keys, values] of the rows of a fused weight that has them by groups: some
-// heads of queries, one of keys, one of values, and so on. One group for each head of keys (BLOOM, Falcon);
-// 1: they are in that order already.
+// The order of rows that turns a fused weight with interleaved groups (some heads of queries, one of keys,
+// one of values, and so on) into [queries, keys, values]. There is one group for each head of keys (BLOOM,
+// Falcon); groups = 1: the rows are in that order already.
 RowOrder queries_keys_values(const CausalAttention& attention, std::size_t groups);
 
 // Adds the rows of a table of positions.

@@ -1,9 +1,9 @@
-// A decoder with a language-modelling head: token ids in, logits of what may come next out. One file per
-// family under decoder/.
+// A decoder with a language-modelling head: it takes token ids and returns the logits of the next token. One
+// file per family under decoder/.
 //
-// The keys and values of what a sequence has so far lie in pages (kernels/kv_page.h) that the caller owns, so
-// a sequence goes on from any length, forks, and shares a beginning with others. What a token computes does
-// not depend on what else is in the batch, nor on whether what precedes it came in one piece.
+// The keys and values of a sequence so far are in pages (kernels/kv_page.h) that the caller owns, so a
+// sequence can continue from any length, fork, and share its beginning with others. The result for a token
+// does not depend on what else is in the batch, nor on whether the tokens before it came in one piece.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@
 
 namespace kvasir::models {
 
-// What one page of a model holds: for each layer and each head of keys and values a part.
+// The contents of one page of a model: a part for each layer and each head of keys and values.
 struct KvShape {
   std::size_t layers = 0, heads = 0;
   kernels::KvLayout layout{};
@@ -31,13 +31,13 @@ struct KvShape {
   std::size_t page_bytes() const noexcept { return layers * heads * layout.bytes(); }
 };
 
-// Some tokens of a sequence, which follow those whose keys and values are in its pages already.
+// Tokens that continue a sequence, whose earlier keys and values are in its pages already.
 struct DecoderSequence {
   std::size_t tokens = 0;                  // in this batch, at least 1
   std::size_t past = 0;                    // before them
   std::span<std::byte* const> pages = {};  // room for past + tokens; 64-byte aligned
-  // Length that a rotation which depends on the length (dynamic NTK scaling) is computed for; 0: past +
-  // tokens. Whoever cuts a prompt into pieces gives its whole length with each.
+  // The sequence length for rotations that depend on it (dynamic NTK scaling); 0: past + tokens. A caller
+  // that cuts a prompt into pieces passes the whole length with each piece.
   std::size_t rotary_length = 0;
 };
 
@@ -57,8 +57,8 @@ class CausalLm {
   virtual ~CausalLm() = default;
 
   // Runs the tokens: their keys and values go into the pages, and out gets [outputs, vocab_size()].
-  // Preconditions: ids in [0, vocab_size()), past + tokens of each at most max_positions(), pages of one
-  // sequence that other sequences of the batch also have are full and before `past`.
+  // Preconditions: ids in [0, vocab_size()), past + tokens of each at most max_positions(), pages that
+  // several sequences of the batch share are full and before `past`.
   virtual void logits(const DecoderBatch& batch, const KvShape& kv, ForwardContext& context,
                       float* out) const = 0;
 
@@ -66,11 +66,11 @@ class CausalLm {
   virtual const std::string& family() const noexcept = 0;  // config.json's model_type
   virtual std::size_t max_positions() const noexcept = 0;  // longest sequence, tokens
   virtual std::size_t vocab_size() const noexcept = 0;     // columns of the logits
-  // Shows the visitor every weight, in the order of the model.
+  // Visits every weight, in the order of the model.
   virtual void visit(WeightVisitor& visitor) = 0;
   virtual void visit(ConstWeightVisitor& visitor) const = 0;
-  // Whether what a token computes depends on the length of its sequence (dynamic NTK scaling) once that has
-  // more tokens than this; SIZE_MAX: never. Longer sequences cannot share pages with others.
+  // The longest sequence whose pages can be shared. In a longer one, the result for a token depends on the
+  // length of the sequence (dynamic NTK scaling). SIZE_MAX: no limit.
   virtual std::size_t sharable_positions() const noexcept { return SIZE_MAX; }
 };
 
@@ -78,7 +78,7 @@ class CausalLm {
 // kFormat, kUnsupported.
 std::unique_ptr<const CausalLm> load_causal_lm(const formats::ModelFolder& folder,
                                                const LoadOptions& options);
-// Whether that is a language model. Throws as formats::ModelFolder.
+// Whether the folder's model is a language model. Throws as formats::ModelFolder.
 bool is_causal_lm(const formats::ModelFolder& folder);
 
 }  // namespace kvasir::models

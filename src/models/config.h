@@ -45,16 +45,16 @@ class ConfigReader {
 
   // Sizes are in [1, max].
   void required(const char* key, std::size_t& field, std::size_t max) const;
-  // Absent keys leave the field as it is: the struct's initialiser is the default.
+  // A missing key leaves the field as it is: the struct's initialiser is the default.
   void optional(const char* key, std::size_t& field, std::size_t max) const;
   void optional(const char* key, float& field) const;  // in [0, 1]: for epsilons
   void optional(const char* key, kernels::Activation& field) const;
   void optional(const char* key, bool& field) const;
   void optional(const char* key, double& field) const;  // at least 1: for the base of rotary angles
-  // A size that may be none: 0 or, as configs say it, -1.
+  // A size that may be absent: 0, or -1 as configs write it.
   void optional_or_none(const char* key, std::size_t& field, std::size_t max) const;
   void optional_id(const char* key, std::int32_t& field, std::size_t end) const;  // in [0, end)
-  // A key that may be absent, and may have no other value than this one: kUnsupported.
+  // A key that must be absent or have this value; otherwise throws kUnsupported.
   void only(const char* key, const char* value) const;
   void only(const char* key, bool value) const;
   void only(const char* key, std::int64_t value) const;
@@ -67,7 +67,7 @@ class ConfigReader {
 
 // Throws kFormat if the width cannot be split into that many heads.
 void check_heads(const ConfigReader& reader, Dim width, Dim heads);
-// Throws kFormat if the size is less.
+// Throws kFormat if the size is smaller.
 void check_at_least(const ConfigReader& reader, Dim dim, std::size_t least);
 
 }  // namespace kvasir::models

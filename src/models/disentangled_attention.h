@@ -1,4 +1,4 @@
-// The relative positions of DeBERTa: scores of the content of one token with the distance to another.
+// The relative positions of DeBERTa: scores between the content of one token and the distance to another.
 //
 //   score(i, j) = q_i · k_j + q_i · K(δ) + k_j · Q(δ),   δ = bucket(i - j)
 //
@@ -19,23 +19,24 @@ struct DistanceBuckets {
   std::size_t position_buckets = 0;        // 0: every distance has its own
   std::size_t max_relative_positions = 0;  // the distance at which the buckets end
 
-  // Distances from -span() on; beyond, the last.
+  // Distances from -span() on; larger ones use the last row.
   std::size_t span() const noexcept {
     return position_buckets > 0 ? position_buckets : max_relative_positions;
   }
   std::size_t rows() const noexcept { return 2 * span(); }
-  // In [0, rows()), and never less for a greater distance.
+  // In [0, rows()); does not decrease as the distance grows.
   std::size_t row(std::ptrdiff_t query_minus_key) const noexcept;
 };
 
-// The projected table of one layer: per head [rows, head_dim], scaled as the scores are. Empty: no such term.
+// The projected table of one layer: per head [rows, head_dim], scaled as the scores are. Empty if the layer
+// has no such term.
 struct ProjectedDistances {
   std::vector<kernels::PackedMatrix> keys;     // K, for c2p
   std::vector<kernels::PackedMatrix> queries;  // Q, for p2c
 };
 
-// The rows of all distances that occur between tokens of sequences up to `longest`, from the greatest to the
-// least: what query i needs for keys 0, 1, … lies side by side.
+// The rows of all distances that occur in sequences of up to `longest` tokens, from the greatest to the
+// least, so that what query i needs for keys 0, 1, … is contiguous.
 class DistanceRows {
  public:
   DistanceRows(const DistanceBuckets& buckets, std::size_t longest);

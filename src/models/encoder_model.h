@@ -25,26 +25,26 @@ struct EncoderModel {
   std::size_t output_rows(const tensor::RaggedBatch& batch) const noexcept {
     return head->rows() == Head::Rows::kTokens ? batch.tokens() : batch.sequences();
   }
-  // out: [output_rows, columns of the head]. If the head reads first tokens only, batch.wanted is those.
+  // out: [output_rows, columns of the head]. If the head reads only first tokens, batch.wanted must be those.
   void run(const tensor::RaggedBatch& batch, ForwardContext& context, std::span<float> out) const {
     head->outputs(batch, encoder->hidden_states(batch, context), context, out);
   }
 };
 
-// The heads that config.json tells of.
+// The heads that config.json can name.
 enum class Task { kQuestionAnswering, kSequenceClassification };
 
 // Reads config.json, finds the family in the registry, loads its weights from the folder. Throws kNotFound,
 // kFormat, kUnsupported ("model_type gpt2 is no encoder that is known here; known: bert, distilbert, …").
 EncoderModel load_encoder_model(const formats::ModelFolder& folder, Task task, const LoadOptions& options);
-// With the head that the folder's model is for, as models/model_kind.h tells it: also that of a sentence
-// model. One that does not say is taken for a reader.
+// With the head of the folder's model, as models/model_kind.h determines it, sentence models included. A
+// model that does not say counts as a reader.
 EncoderModel load_encoder_model(const formats::ModelFolder& folder, const LoadOptions& options);
 struct SentenceModules;
 // encoder: modules.transformer, opened.
 EncoderModel load_sentence_model(const SentenceModules& modules, const formats::ModelFolder& encoder,
                                  const LoadOptions& options);
-// Without a head, for those whose weights lie elsewhere (models/sentence_head.h).
+// Without a head, for heads whose weights are in other folders (models/sentence_head.h).
 std::unique_ptr<const Encoder> load_encoder(const formats::ModelFolder& folder, const LoadOptions& options);
 
 }  // namespace kvasir::models

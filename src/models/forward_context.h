@@ -1,4 +1,4 @@
-// What one forward pass runs on. A model is shared and const; this belongs to one caller.
+// The threads and memory that one forward pass uses. A model is shared and const; this belongs to one caller.
 #pragma once
 
 #include <span>
@@ -22,8 +22,8 @@ class LinearObserver {
   virtual void observe(const Linear& linear, const LinearCall& call) = 0;
 };
 
-// What one thread has to itself: memory, and a pool without other threads, so that what runs on a pool also
-// runs within a task of another.
+// Memory and a pool without other threads for one thread, so that code that runs on a pool can also run
+// within a task of another pool.
 struct Worker {
   base::ThreadPool alone{1};
   tensor::Workspace workspace;
@@ -37,7 +37,7 @@ struct ForwardContext {
   // Called on the thread that computes the product: the calling one, if there are no workers.
   LinearObserver* observer = nullptr;
 
-  // The same pass on one of its workers.
+  // The context of the same pass on one of its workers.
   ForwardContext on(Worker& worker) const noexcept {
     return {.kernels = kernels,
             .pool = worker.alone,

@@ -1,5 +1,5 @@
-// A head: what an encoder's hidden states become. Logits of answer spans, logits of labels, or a vector for
-// the whole text.
+// A head turns an encoder's hidden states into results: logits of answer spans, logits of labels, or a vector
+// for the whole text.
 #pragma once
 
 #include <cstddef>
@@ -24,10 +24,10 @@ class Head {
   enum class Rows { kTokens, kSequences };
   virtual Rows rows() const noexcept = 0;
   virtual std::size_t columns() const noexcept = 0;
-  // Whether it reads no hidden state but that of each sequence's first token.
+  // Whether it reads only the hidden state of each sequence's first token.
   virtual bool reads_first_tokens_only() const noexcept = 0;
 
-  // states: what Encoder::hidden_states returned for this batch; may be overwritten. out: [rows, columns];
+  // states: the result of Encoder::hidden_states for this batch; may be overwritten. out: [rows, columns];
   // rows of tokens that are not wanted get kUnwantedLogit.
   virtual void outputs(const tensor::RaggedBatch& batch, std::span<float> states, ForwardContext& context,
                        std::span<float> out) const = 0;
@@ -37,14 +37,14 @@ class Head {
   virtual void visit(WeightVisitor& visitor) = 0;
   virtual void visit(ConstWeightVisitor& visitor) const = 0;
 
-  // What a folder lacks that has the encoder's weights alone, and what to do about it; for an error.
+  // For errors: what is missing in a folder that has only the encoder's weights, and what to do about it.
   virtual std::string missing_advice() const = 0;
 };
 
-// In place of a logit that nobody wants (RaggedBatch::wanted): finite, because logits are checked for that.
+// The logit of tokens that are not wanted (RaggedBatch::wanted). Finite, because logits are checked to be.
 inline constexpr float kUnwantedLogit = -10000;
-// Sets all rows of out [tokens, columns] to kUnwantedLogit but those of the wanted tokens, which it takes
-// from `rows` [wanted, columns]. None wanted: all are.
+// Copies `rows` [wanted, columns] to the rows of the wanted tokens in out [tokens, columns], and sets the
+// other rows to kUnwantedLogit. If batch.wanted is empty, all tokens are wanted.
 void spread_wanted(const tensor::RaggedBatch& batch, std::span<const float> rows, std::size_t columns,
                    std::span<float> out);
 
@@ -63,15 +63,15 @@ struct SpanLogits {
 };
 SpanLogits split_span_logits(std::span<const float> outputs);
 
-// What follows the dense layer of a classifier. There is one row for each sequence, so plain loops will do.
+// The activation after the dense layer of a classifier. Plain loops suffice for one row per sequence.
 enum class HeadActivation { kIdentity, kTanh, kRelu, kGelu, kGeluTanh, kSilu, kSigmoid };
 void activate(HeadActivation activation, std::span<float> x) noexcept;
-// As config.json's hidden_act and its kin name them. Throws kUnsupported.
+// By its name in config.json's hidden_act and similar keys. Throws kUnsupported.
 HeadActivation head_activation(const ConfigReader& config, const char* key, HeadActivation fallback);
 
 // *ForSequenceClassification: the first token's state through a dense layer, then a logit for each label.
 struct ClassifierLayout {
-  const char* dense = nullptr;  // its name; null: none
+  const char* dense = nullptr;  // its name; null: no dense layer
   HeadActivation activation = HeadActivation::kTanh;
   const char* output = "classifier";
 };

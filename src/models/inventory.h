@@ -1,4 +1,4 @@
-// What a model was loaded from, tensor by tensor: for programs that write models anew.
+// The tensors that a model was loaded from, for code that writes the model in another form.
 #pragma once
 
 #include <optional>
@@ -11,9 +11,10 @@
 
 namespace kvasir::models {
 
-// Matrices with fewer outputs, which heads have, gain nothing from bf16 or int8, and show their errors first.
+// Matrices with fewer outputs, which heads have, gain nothing from bf16 or int8, and are the first to show
+// rounding errors.
 inline constexpr std::size_t kMinRoundedOutputs = 16;
-// Whether it is wide enough to be computed with bytes.
+// Whether the matrix is large enough to be computed in int8.
 bool can_be_int8(const Linear& linear) noexcept;
 
 struct Inventory {
@@ -24,7 +25,7 @@ struct Inventory {
   };
   struct Entry {
     Kind kind = Kind::kOther;
-    std::string name;                // in the file, or today's if that is an old one
+    std::string name;                // in the file, or its current form if that is an outdated one
     tensor::TensorView view;         // valid as long as the model is
     const Linear* linear = nullptr;  // kMatrix: all or a part of its weight, in the order of entries
     std::optional<tensor::TensorView> scales = {};  // of a tensor of bytes, [rows]

@@ -12,7 +12,7 @@ namespace {
 
 // Rows of one task of the cheap row-wise passes: some microseconds of work each.
 constexpr std::size_t kRowsPerTask = 16;
-// Fewer rows for a thread would read all weights for too little work.
+// With fewer rows per thread, reading all weights is not worth it.
 constexpr std::size_t kMinChunkRows = 16;
 
 // body(first row, one past the last row, worker) over chunks of kRowsPerTask rows.
@@ -80,7 +80,7 @@ class PositionCounter {
 
 namespace {
 
-// The rows of a call as bytes, in the workspace.
+// Rounds the rows of a call to bytes, in the workspace.
 kernels::Int8Rows quantize(const kernels::QuantizeCall& call, ForwardContext& context) {
   std::byte* memory = context.workspace.bytes(kRounded, kernels::int8_rows_bytes(call.rows, call.columns));
   const kernels::Int8Rows all = kernels::int8_rows(memory, call.rows, call.columns);
@@ -110,7 +110,7 @@ const std::uint16_t* round_to_bf16(const kernels::QuantizeCall& call, ForwardCon
   return all;
 }
 
-// The same as signed bytes with a scale for each 32.
+// The same to signed bytes with a scale for each 32.
 kernels::QuantRows to_quant_rows(const kernels::QuantizeCall& call, ForwardContext& context) {
   std::byte* memory = context.workspace.bytes(kRounded, kernels::quant_rows_bytes(call.rows, call.columns));
   const kernels::QuantRows all = kernels::quant_rows(memory, call.rows, call.columns);
@@ -125,7 +125,7 @@ kernels::QuantRows to_quant_rows(const kernels::QuantizeCall& call, ForwardConte
   return all;
 }
 
-// A product with all that does not depend on its precision.
+// Fills in what does not depend on the precision of a product.
 template <class GemmCall>
 GemmCall with_output(GemmCall gemm, const Linear& linear, const LinearCall& call) {
   gemm.bias = linear.bias.data();
@@ -197,7 +197,7 @@ void in_row_chunks(ForwardContext& context, const RowChunks& chunks, const RowBo
     body(context, {.begin = 0, .end = chunks.rows});
     return;
   }
-  // As many for each thread, so that all end together.
+  // The same number for each thread, so that all end together.
   const std::size_t count = (chunks.rows + chunks.most * threads - 1) / (chunks.most * threads) * threads;
   std::mutex mutex;
   std::exception_ptr failure;

@@ -1,5 +1,5 @@
-// The layers that families are built of: weights as plain structs, and what each does to rows of floats.
-// Activations are row-major and contiguous, [tokens, width].
+// The layers that families are built of: weights as plain structs, and functions that apply them to rows of
+// floats. Activations are row-major and contiguous, [tokens, width].
 #pragma once
 
 #include <cstddef>
@@ -17,11 +17,11 @@
 
 namespace kvasir::models {
 
-// y = x Wᵀ + b. Precision (and later device) is this struct's own business. Weights of one input may be
-// fused: the rows of several matrices stored one below the other, for one product instead of three.
+// y = x Wᵀ + b. Only this struct knows the precision of the weight. Weights of the same input may be fused:
+// the rows of several matrices stored one below the other, for one product instead of three.
 struct Linear {
-  // Weights that keep the bits of the file: quants of GGUF, or numbers of 16 bits. Matrices that were fused
-  // may be of different types, so there are several, whose outputs lie side by side.
+  // Weights that keep the bits of the file: quants of GGUF, or numbers of 16 bits. Fused matrices may have
+  // different types, so there may be several parts, whose outputs lie side by side.
   struct Stored {
     std::vector<std::variant<kernels::QuantMatrix, kernels::HalfMatrix>> parts;
     std::size_t n = 0, k = 0;
@@ -45,7 +45,7 @@ struct Linear {
   std::size_t out() const noexcept {
     return std::visit([](const auto& w) { return w.n; }, weight);
   }
-  std::size_t bytes() const noexcept {  // of the weight, that each product reads
+  std::size_t bytes() const noexcept {  // of the weight, which each product reads
     return std::visit([](const auto& w) { return w.bytes(); }, weight);
   }
 };
@@ -62,10 +62,11 @@ struct LinearCall {
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
 
-// Calls body(context, rows) for chunks of at most `most` of [0, rows), each on one thread with memory of its
-// own: a chain of products and norms over rows stays in that core's cache, and threads meet once instead of
-// after each. `most` = 0, or too few rows for that many threads: once for all rows, with `context` itself, so
-// that each product is cut by columns. Results do not depend on which. What body throws passes through.
+// Calls body(context, rows) for chunks of at most `most` of the rows [0, rows), each on one thread with
+// memory of its own: a chain of products and norms over rows then stays in that core's cache, and threads
+// synchronise once instead of after each step. If `most` is 0 or there are too few rows for the threads, body
+// is called once for all rows, with `context` itself, so that each product is divided by columns. Results are
+// the same either way. What body throws passes through.
 struct RowChunks {
   std::size_t rows, most;
 };
@@ -114,19 +115,19 @@ struct Embedding {
 
 // LayerNorm((word + token type) + position) of every token. Positions count from 0 in each sequence.
 struct InputEmbeddings {
-  const Embedding* word = nullptr;        // null: added to what x holds already
+  const Embedding* word = nullptr;        // null: the others are added to what x holds
   const Embedding* token_type = nullptr;  // null: the family has none
   const Embedding* position = nullptr;    // null likewise
   const LayerNorm* norm = nullptr;        // null: only the sum
   float epsilon = 1e-12F;
-  // RoBERTa's way of counting: tokens with this id, pads, have it for their position and are not counted; the
-  // others' positions begin with the next.
+  // RoBERTa's positions: tokens with this id (pads) have it as their position and are not counted; the
+  // positions of other tokens begin at pad_id + 1.
   std::int32_t pad_id = -1;
 };
 void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, ForwardContext& context,
            float* x);
 
-// The rows of the ids, in decoders all there is to an input.
+// The rows of the ids; decoders need no more for their input.
 void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, ForwardContext& context,
                   float* x);
 

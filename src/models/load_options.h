@@ -1,4 +1,4 @@
-// What a model is loaded for.
+// Options of loading a model.
 #pragma once
 
 #include "base/thread_pool.h"
@@ -11,7 +11,7 @@ struct Inventory;
 
 struct LoadOptions {
   const kernels::Kernels& kernels;  // weights are packed for these
-  base::ThreadPool& pool;           // on these threads
+  base::ThreadPool& pool;           // by these threads
   Precision precision = Precision::kAuto;
   Inventory* inventory = nullptr;  // filled with what was loaded (models/inventory.h)
 };

@@ -1,4 +1,4 @@
-// What a folder's model is for, told from its small files, without its weights.
+// What a folder's model is for, determined from its small files, without its weights.
 #pragma once
 
 #include <string>
@@ -24,15 +24,14 @@ struct ModelDescription {
   std::string unsupported = {};   // why this library cannot run it; empty: it can
 };
 
-// Throws as formats::ModelFolder, for a path that holds no model.
+// Throws as formats::ModelFolder for a path without a model.
 ModelDescription describe_model(const formats::ModelFolder& folder);
 
-// "a sentence model".
+// Such as "a sentence model".
 const char* kind_name(ModelKind kind) noexcept;
 // Commands that take it: "kvasir embed". Empty: none.
 const char* commands_of(ModelKind kind) noexcept;
-// For an error that says why a model does not do: "it is a sentence model (BertModel); kvasir embed takes
-// it".
+// For errors about a model of another kind: "it is a sentence model (BertModel); kvasir embed takes it".
 std::string advice(const ModelDescription& description);
 
 }  // namespace kvasir::models

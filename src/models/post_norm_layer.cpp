@@ -6,13 +6,13 @@ namespace kvasir::models {
 
 namespace {
 
-// What a chunk of rows has between the products, at most: 288 KiB, what is left of a small L2 (512 KiB)
-// beside the panels of weights that stream through it.
+// Maximum size of a chunk's activations between the products: 288 KiB, the part of a small L2 (512 KiB) that
+// the panels of weights streaming through it leave.
 constexpr std::size_t kChunkBytes = std::size_t{288} << 10;
 constexpr std::size_t kTileRows = 12;  // chunks are whole tiles of the widest kernels
 
 // Weights in fp32 are too large for that: reading all of them for each chunk made MiniLM 10 % slower (Zen 5,
-// 128 and 384 tokens) than cutting every product by itself.
+// 128 and 384 tokens) than dividing each product separately.
 RowChunks chunks_of(const PostNormLayer& layer, std::size_t rows) {
   if (layer.up.is_fp32()) return {.rows = rows, .most = 0};
   const std::size_t most = kChunkBytes / sizeof(float) / layer.up.out() / kTileRows * kTileRows;

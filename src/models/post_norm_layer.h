@@ -1,5 +1,5 @@
-// The transformer layer of BERT and its many children: attention and feed-forward, each added to its input
-// and then normalised ("post-norm").
+// The transformer layer of BERT and of families derived from it: attention and feed-forward, each added to
+// its input and then normalised ("post-norm").
 #pragma once
 
 #include <string>
@@ -45,14 +45,14 @@ struct PostNormOptions {
   AttentionOptions attention = {};
 };
 
-// x [tokens, width] becomes the layer's output, which it returns: of the wanted tokens alone, side by side,
-// or of all if none are named (RaggedBatch::wanted). Keys and values are of all tokens; what follows
-// attention is computed for the wanted ones.
+// Replaces x [tokens, width] by the layer's output and returns it: the rows of the wanted tokens, side by
+// side, or of all tokens if RaggedBatch::wanted is empty. Keys and values are computed for all tokens, what
+// follows attention only for the wanted ones.
 std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& options,
                          const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
                          std::span<const std::int32_t> wanted = {});
 
-// A stack of them; `wanted` is of the last.
+// A stack of layers; `wanted` applies to the last.
 std::span<float> forward(std::span<const PostNormLayer> layers, const PostNormOptions& options,
                          const AttentionPlan& plan, ForwardContext& context, std::span<float> x,
                          std::span<const std::int32_t> wanted);

@@ -1,5 +1,5 @@
-// What a family offers to the registry: one record. A new family is one file under encoder/ or decoder/, its
-// line here and its line in registry.cpp.
+// The record of a family in the registry. A new family is one file under encoder/ or decoder/, its line here
+// and its line in registry.cpp.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@
 namespace kvasir::models {
 
 struct EncoderFamily {
-  const char* prefix;  // of its tensors' names, which checkpoints may have or not
+  const char* prefix;  // optional prefix of its tensors' names in checkpoints
   std::unique_ptr<Encoder> (*encoder)(const ConfigReader& config);
   using MakeHead = std::unique_ptr<Head> (*)(const ConfigReader& config, const EncoderFacts& facts);
   MakeHead span_head;
@@ -31,12 +31,12 @@ extern const EncoderFamily kMobileBert;
 extern const EncoderFamily kModernBert;
 extern const EncoderFamily kDebertaV2;
 
-// The family that config.json's model_type names. Throws kUnsupported if it is no encoder that is known.
+// The family that config.json's model_type names. Throws kUnsupported if it is not a known encoder.
 const EncoderFamily& encoder_family(const ConfigReader& config);
 
 struct DecoderFamily {
   const char* prefix;
-  // source: for what config.json does not say.
+  // source: for facts that config.json does not state.
   std::unique_ptr<CausalLm> (*model)(const ConfigReader& config, WeightSource& source);
 };
 

@@ -28,20 +28,20 @@ struct Rotary {
   std::size_t positions = 0;  // max_position_embeddings
   RotaryScaling scaling{};
 };
-// Reads rope_theta and rope_scaling, or rope_parameters of transformers 5. Throws kUnsupported for a scaling
-// that is not known.
+// Reads rope_theta and rope_scaling, or rope_parameters of transformers 5. Throws kUnsupported for an unknown
+// scaling.
 void read_rotary(const ConfigReader& reader, Rotary& rotary);
 
-// Radians per position of each pair of numbers of a head, [head_dim / 2], in a sequence of so many tokens:
-// that counts for dynamic scaling only.
+// Radians per position of each pair of numbers of a head, [head_dim / 2], in a sequence of `length` tokens,
+// which matters for dynamic scaling only.
 std::vector<float> rotary_frequencies(const Rotary& rotary, std::size_t length);
-// Of one position: [head_dim / 2] cosines, then as many sines.
+// The row of one position: [head_dim / 2] cosines, then as many sines.
 void rotary_angles(std::span<const float> frequencies, std::size_t position, float* row) noexcept;
 
-// Turns the heads, which lie side by side at the beginning of each row of x.
+// Rotates the heads, which lie side by side at the beginning of each row of x.
 struct RotateRows {
   const float* angles = nullptr;                   // rows of head_dim, from rotary_angles
-  std::span<const std::uint32_t> angle_rows = {};  // which of them each row of x takes; empty: its own number
+  std::span<const std::uint32_t> angle_rows = {};  // angles of each row of x; empty: in order
   float* x = nullptr;
   std::size_t rows = 0, x_stride = 0;  // floats between rows
   std::size_t heads = 0, head_dim = 0;

@@ -10,26 +10,27 @@
 
 namespace kvasir::models {
 
-// Some queries of one sequence in one head. Begins count in the batch, not in the sequence.
+// Some queries of one sequence in one head. Beginnings are token indices in the batch, not in the sequence.
 struct AttentionTask {
   std::size_t head;
   std::size_t query_begin, queries;
   std::size_t key_begin, keys;
   bool uniform = false;  // all keys weigh the same, whatever the scores
 
-  // Where query 0 stands among the keys.
+  // The position of query 0 among the keys.
   std::size_t query_offset() const noexcept { return query_begin - key_begin; }
 };
 
-// The work of one layer's attention, cut into tasks. The same for every layer of one kind, so made once.
+// The work of one layer's attention, divided into tasks. It is the same for every layer of one kind, so it is
+// made once.
 class AttentionPlan {
  public:
   struct Options {
     std::size_t heads = 0;
     std::size_t threads = 0;
     std::size_t window = kernels::kNoWindow;  // tokens that each sees to either side
-    // Pads see no key at all. (In the reference all their scores are then the same: they attend to all tokens
-    // alike, pads included. The same happens to any token that sees pads only.)
+    // Pads see no key at all. (In the reference all their scores are then equal, so they attend equally to
+    // all tokens, pads included. So does any token that sees only pads.)
     bool blind_pads = false;
   };
   AttentionPlan(const tensor::RaggedBatch& batch, const Options& options);
@@ -53,8 +54,8 @@ struct AttentionBuffers {
   float* out = nullptr;        // [tokens, heads, head_dim]
   std::size_t width = 0;       // heads · head_dim
   std::size_t head_dim = 0;
-  // Of the batch, if qkv lies by heads: then what one head reads lies side by side. (A whole hidden state
-  // apart, it is fetched from L3 cache line by cache line.) 0: it does not.
+  // The tokens of the batch if qkv is laid out by heads, so that what one head reads is contiguous; otherwise
+  // 0. (With rows a whole hidden state apart, it would be fetched from L3 cache line by cache line.)
   std::size_t tokens_by_head = 0;
 
   std::size_t stride() const noexcept { return tokens_by_head > 0 ? head_dim : 3 * width; }
@@ -69,7 +70,7 @@ struct AttentionBuffers {
   }
 };
 
-// What a family adds to the scores: relative positions.
+// Biases that a family adds to the scores, for relative positions.
 class ScoreBias {
  public:
   ScoreBias() = default;
@@ -88,7 +89,7 @@ class ScoreBias {
                     float* scratch) const noexcept = 0;
 };
 
-// Tokens of the longest sequence.
+// The number of tokens of the longest sequence.
 std::size_t longest(const tensor::RaggedBatch& batch) noexcept;
 
 struct AttentionOptions {

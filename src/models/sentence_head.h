@@ -1,5 +1,4 @@
-// What makes one vector of a text's hidden states: the modules of sentence-transformers that follow its
-// Transformer.
+// Turns a text's hidden states into one vector: the modules of sentence-transformers after its Transformer.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +13,7 @@
 namespace kvasir::models {
 
 // Of the states x_1 … x_n of a text, special tokens included, without the first RaggedBatch::unpooled of them
-// (kCls: with them). Several are laid side by side in this order.
+// (kCls: with them). If there are several, their vectors are concatenated in this order.
 enum class Pooling {
   kCls,           // x_1
   kMax,           // of each component
@@ -23,10 +22,10 @@ enum class Pooling {
   kWeightedMean,  // Σ i x_i / Σ i, i counting from 1 in the whole text
   kLastToken,     // x_n
 };
-// "mean_sqrt_len", as modules are described.
+// Its name in descriptions of models, such as "mean_sqrt_len".
 const char* pooling_name(Pooling pooling) noexcept;
 
-// activation(x Wᵀ + b); the weights lie in a folder of their own as linear.weight and linear.bias.
+// activation(x Wᵀ + b); the weights are in the module's folder, as linear.weight and linear.bias.
 struct DenseModule {
   std::filesystem::path folder;
   std::size_t in_features = 0, out_features = 0;
@@ -39,12 +38,12 @@ using SentenceModule = std::variant<DenseModule, NormalizeModule>;
 
 struct SentenceLayout {
   std::vector<Pooling> pooling;  // at least one, in the order above
-  std::size_t width = 0;         // of the states that they are made for; 0: any
+  std::size_t width = 0;         // width of the states that they expect; 0: any
   std::vector<SentenceModule> modules;
 };
 
-// Loads the modules' weights. Throws as load_encoder_model; kFormat if a module does not take what the one
-// before it gives.
+// Loads the modules' weights. Throws as load_encoder_model; kFormat if the width of a module does not match
+// that of the one before it.
 std::unique_ptr<const Head> load_sentence_head(const SentenceLayout& layout, const EncoderFacts& facts,
                                                const LoadOptions& options);
 

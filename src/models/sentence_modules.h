@@ -12,7 +12,7 @@
 
 namespace kvasir::models {
 
-// How the model wants vectors to be compared (similarity_fn_name).
+// How vectors of the model are to be compared (similarity_fn_name).
 enum class Similarity { kCosine, kDot, kEuclidean, kManhattan };
 const char* similarity_name(Similarity similarity) noexcept;
 
@@ -28,10 +28,10 @@ struct SentenceModules {
   Similarity similarity = Similarity::kCosine;
 };
 
-// The folder of a model's encoder: not its own, if modules.json says so.
+// The folder of a model's encoder: the model's own, or the one that modules.json names.
 std::filesystem::path encoder_folder(const std::filesystem::path& model);
 bool has_sentence_modules(const std::filesystem::path& folder);
-// Throws kFormat, kUnsupported (a module that is not known, by its name), kIo.
+// Throws kFormat, kUnsupported (an unknown module, by name), kIo.
 SentenceModules read_sentence_modules(const std::filesystem::path& folder);
 // Whether modules.json names a folder of this name.
 bool is_module_folder(const std::filesystem::path& model, const std::filesystem::path& name);

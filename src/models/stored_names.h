@@ -1,4 +1,4 @@
-// How the tensors of a weight are called, after its name.
+// Suffixes of the names of a weight's tensors.
 #pragma once
 
 namespace kvasir::models {

@@ -20,8 +20,8 @@ class WeightChecker {
     model.visit(visitor);
   }
   bool complete() const noexcept { return missing_.empty(); }
-  // Throws kFormat if tensors were missing of what was checked so far, naming the first. `advice`: what that
-  // means, if it is not the usual.
+  // Throws kFormat, naming the first, if tensors of the weights checked so far are missing. `advice` replaces
+  // the usual explanation.
   void finish(const std::string& advice = {}) const;
 
  private:

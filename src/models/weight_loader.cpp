@@ -84,7 +84,7 @@ void WeightLoader::embedding(const std::string& name, Embedding& table, const Ma
   table.storage = source_.storage();
   if (stack.are_bytes()) {
     table.scales = add_vectors({&part, 1}, kWeightScale);
-    return;  // there is nothing that bytes could not be
+    return;  // bytes have no invalid values
   }
   add_jobs(std::move(stack), {});
 }
@@ -245,7 +245,7 @@ void WeightLoader::for_parts(const Stack& stack, kernels::RowRange rows, const B
   }
 }
 
-// Rows that keep their bits.
+// Packs rows that keep their bits.
 bool WeightLoader::take_stored(Job& job, kernels::RowRange rows, const Scratch& scratch) const noexcept {
   const Stack& stack = stacks_[job.stack];
   const Part& part = stack.parts.front();
@@ -354,7 +354,7 @@ const float* WeightLoader::floats(const Stack& stack, kernels::RowRange rows, fl
   return in_place != nullptr ? in_place : scratch;
 }
 
-// What is read in another order is not done with before the rest is.
+// Rows that are read in another order are needed until all have been read.
 void WeightLoader::release(const Stack& stack, kernels::RowRange rows) const noexcept {
   for_parts(stack, rows, [&](const Part& part, kernels::RowRange within) {
     if (part.tensor->mapped == nullptr || !part.order.empty()) return;

@@ -1,5 +1,5 @@
-// Loads weights: matrices may be stored as numbers of any type, or as bytes, with a scale for each row:
-// NAME.weight is I8 then, and NAME.weight_scale F32 [rows] stands beside it (docs/int8.md).
+// Loads weights. Matrices may be stored as numbers of any type, or as bytes with a scale for each row: then
+// NAME.weight is I8, and there is also a NAME.weight_scale F32 [rows] (docs/int8.md).
 #pragma once
 
 #include <span>
@@ -18,8 +18,9 @@ class WeightLoader final : public WeightVisitor {
   struct Options {
     const kernels::Kernels& kernels;  // weights are packed for these
     Precision precision = Precision::kAuto;
-    // Whether weights of 16 bits stay so under kAuto. Decoders read them for each token, and half is twice as
-    // fast; encoders read them for many, and fp32 saves their widening.
+    // Whether weights of 16 bits stay in 16 bits under kAuto. Decoders read all weights for each token, so
+    // half the size is twice as fast; encoders read them for many tokens at once, and fp32 avoids widening
+    // them each time.
     bool keeps_half = false;
   };
   WeightLoader(WeightSource& source, const Options& options) : source_(source), options_(options) {}
@@ -30,12 +31,12 @@ class WeightLoader final : public WeightVisitor {
   void linear(LinearParts parts, Linear& linear, const Dim& columns, Bias bias) override;
   void convolution(const std::string& name, Linear& linear, const ConvolutionShape& shape) override;
 
-  // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that no product can take. Pages of
-  // the file that were packed are released as it goes, so that weights are in memory once.
+  // Throws kFormat naming a tensor that holds NaN or infinity, or bytes that products cannot use. Pages of
+  // the file are released as soon as they are packed, so that weights are in memory only once.
   void run(base::ThreadPool& pool);
 
  private:
-  // Matrices one below the other.
+  // Matrices stacked one below the other.
   struct Part {
     const StoredTensor* tensor;
     std::size_t rows;
@@ -51,7 +52,7 @@ class WeightLoader final : public WeightVisitor {
     std::size_t rows() const noexcept;
     bool are_bytes() const noexcept;
   };
-  // Where the rows of a stack go, after they were checked: to one of these, or nowhere.
+  // Where the rows of a stack go after they have been checked: to one of these, or nowhere.
   struct Target {
     kernels::PackedMatrix* packed = nullptr;
     kernels::Bf16Matrix* bf16 = nullptr;
@@ -77,9 +78,10 @@ class WeightLoader final : public WeightVisitor {
 
   void add_jobs(Stack stack, const Target& target);
   Stack stack_of(LinearParts parts, const char* suffix, std::size_t columns);
-  // What a Linear of these weights is computed in: never kAuto.
+  // The precision that a Linear of these weights is computed in; never kAuto.
   Precision precision_of(const Stack& stack) const noexcept;
-  // Whether weights are multiplied with as they are stored: precision kAuto, and there are products for it.
+  // Whether products use the weights as they are stored: precision is kAuto, and there are products for the
+  // type.
   bool keeps(tensor::DType dtype) const noexcept;
   void add_stored(Stack stack, Linear& linear);
   // One vector of the parts' vectors NAME + suffix, one after the other.

@@ -25,7 +25,7 @@ struct StoredTensor {
   std::string name;
   tensor::TensorView view;
   std::string file = {};                     // its path, for errors
-  const base::MappedFile* mapped = nullptr;  // the view lies in it; null: in a copy
+  const base::MappedFile* mapped = nullptr;  // the file that the view points into; null: it points to a copy
   RowOrder order = {};                       // in which its rows are those of Hugging Face's tensor
 
   std::string where() const { return file + ": tensor " + name; }
@@ -36,26 +36,26 @@ struct GgufLayout;
 class WeightSource {
  public:
   // Opens the folder's weights. Throws as formats::Checkpoint; kFormat if two tensors have the same canonical
-  // name. base_prefix: "bert.", which checkpoints may have or not.
+  // name. base_prefix: an optional prefix of names, such as "bert.".
   WeightSource(const std::filesystem::path& folder, std::string_view base_prefix);
   // The weights of a GGUF file under Hugging Face's names. config: what the file says in the words of
   // config.json.
   WeightSource(std::shared_ptr<const formats::GgufFile> gguf, const base::JsonObject& config,
                std::string_view base_prefix);
 
-  // By canonical name; null if there is none. What was asked for counts as used.
+  // By canonical name; null if there is none. Tensors that were asked for count as used.
   const StoredTensor* find(const std::string& name);
-  // Of a tensor that is known to be of no use: no warning.
+  // Suppresses the warning about a tensor that is known to be useless.
   void leave_out(const std::string& name) { used_.insert(name); }
   const std::string& prefix() const noexcept { return prefix_; }
-  // What the views of its tensors lie in, for as long as somebody holds it.
+  // The memory that the views of its tensors point into. It lives as long as this pointer is held.
   std::shared_ptr<const void> storage() const noexcept { return storage_; }
-  // For errors: the files, what says which sizes tensors should have, and how a tensor that is missing is
-  // called there.
+  // For errors: the files, the origin of the tensors' expected sizes, and the name that a missing tensor has
+  // in the files.
   const std::string& origin() const noexcept { return origin_; }
   const char* config_name() const noexcept { return layout_ == nullptr ? "config.json" : "the metadata"; }
   std::string name_in_file(const std::string& canonical) const;
-  // Logs one warning that names the tensors that nobody asked for.
+  // Logs one warning that names the tensors that were not asked for.
   void warn_about_unused() const;
 
  private:
@@ -74,15 +74,14 @@ class WeightSource {
   std::set<std::string> used_;
 };
 
-// The canonical form of a tensor's name: that of transformers today, without the base prefix. LayerNorm.gamma
-// and .beta become weight and bias, and TensorFlow's names PyTorch's:
+// The canonical form of a tensor's name: that of current transformers, without the base prefix.
+// LayerNorm.gamma and .beta become weight and bias, and TensorFlow's names PyTorch's:
 //   bert/encoder/layer_0/attention/self/query/kernel, bert/encoder/layer_._0/…/kernel:0,
 //   cls/squad/output_bias
 std::string canonical_name(std::string_view name, std::string_view base_prefix);
-// TensorFlow keeps the kernels of dense layers as [inputs, outputs]: the other way round.
+// Whether a tensor is transposed: TensorFlow stores the kernels of dense layers as [inputs, outputs].
 bool is_transposed(std::string_view name) noexcept;
-// Leftovers of pre-training and of old versions: if a model has no use for them, they are not worth a
-// warning.
+// Whether a tensor is a leftover of pre-training or of an old version: no warning if a model does not use it.
 bool is_ignored(std::string_view canonical_name) noexcept;
 
 }  // namespace kvasir::models

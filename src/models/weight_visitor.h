@@ -1,5 +1,5 @@
-// One list of a model's weights for all that is done with them: checking, counting, loading, saving,
-// training. A family lists its weights once,
+// One list of a model's weights for everything that is done with them: checking, counting, loading, saving. A
+// family lists its weights once,
 //
 //   template <class Weights, class Visitor>
 //   void visit_weights(Weights& w, const BertConfig& c, Visitor& v) {
@@ -8,8 +8,8 @@
 //     v({"…query", "…key", "…value"}, layer.qkv, MatrixShape{hidden, hidden});     // each of the three
 //   }
 //
-// under canonical names: today's of transformers, without the family's prefix ("bert."). Everything else is a
-// visitor: class WeightVisitor for what changes the weights, ConstWeightVisitor for what does not.
+// under canonical names: those of current transformers, without the family's prefix ("bert."). Everything
+// else is a visitor: class WeightVisitor for what changes the weights, ConstWeightVisitor for what does not.
 #pragma once
 
 #include <cstddef>
@@ -27,20 +27,20 @@
 
 namespace kvasir::models {
 
-// Whether a family's weight has a bias. A Linear without has an empty one, a LayerNorm without zeros.
+// Whether a weight has a bias. Without one, the bias of a Linear is empty, and that of a LayerNorm is zeros.
 enum class Bias { kNo, kYes };
 inline Bias bias_if(bool has) noexcept {
   return has ? Bias::kYes : Bias::kNo;
 }
 
-// A convolution over tokens, stored as [outputs, inputs, taps]. It is loaded as the Linear that it is over
-// rows of [inputs, taps]: the neighbours' values of each input side by side.
+// A convolution over tokens, stored as [outputs, inputs, taps]. It is loaded as a Linear over rows of
+// [inputs, taps], which hold the values of each input at neighbouring tokens side by side.
 struct ConvolutionShape {
   Dim rows, columns, taps;
 };
 
-// One of the matrices of a Linear, which lie one below the other. order: in which its rows are wanted; null:
-// as Hugging Face has them.
+// One of the matrices of a Linear, which lie one below the other. order: the order in which its rows are
+// needed; null: that of Hugging Face.
 struct LinearPart {
   std::string name;
   Dim rows;
@@ -59,14 +59,14 @@ class BasicWeightVisitor {
   BasicWeightVisitor& operator=(const BasicWeightVisitor&) = delete;
   virtual ~BasicWeightVisitor() = default;
 
-  // What a visitor does with each kind. A weight NAME is the tensor NAME.weight, its bias NAME.bias.
+  // Called for each kind of weight. A weight NAME is the tensor NAME.weight, its bias NAME.bias.
   virtual void embedding(const std::string& name, Ref<Embedding> table, const MatrixShape& shape) = 0;
   virtual void layer_norm(const std::string& name, Ref<LayerNorm> norm, const Dim& width, Bias bias) = 0;
   virtual void rms_norm(const std::string& name, Ref<RmsNorm> norm, const Dim& width) = 0;
   virtual void linear(LinearParts parts, Ref<Linear> linear, const Dim& columns, Bias bias) = 0;
   virtual void convolution(const std::string& name, Ref<Linear> linear, const ConvolutionShape& shape) = 0;
 
-  // How families call them.
+  // The form in which families list their weights.
   void operator()(const std::string& name, Ref<Embedding> table, const MatrixShape& shape) {
     embedding(name, table, shape);
   }
@@ -133,7 +133,7 @@ class TensorVisitor final : public ConstWeightVisitor {
   Each each_;
 };
 
-// Number of parameters of a model, or of a head; what two weights share counts once.
+// Number of parameters of a model, or of a head; tensors that two weights share count once.
 template <class Model>
 std::size_t count_parameters(const Model& model) {
   std::size_t count = 0;

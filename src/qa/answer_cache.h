@@ -1,6 +1,5 @@
-// Results of questions that a reader has answered of late. Exact: a result is found only by the same
-// question, the same texts in the same order and the same options, all compared in full; hashes merely say
-// where to look.
+// Results of questions that a reader has answered recently. A result is found only by the same question, the
+// same texts in the same order and the same options, all compared in full; hashes only narrow the search.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +20,7 @@ namespace kvasir::qa {
 
 struct PreparedText;
 
-// What of AskOptions a result depends on.
+// The AskOptions that a result depends on.
 using AnswerOptions = std::tuple<Decode, std::optional<int>, std::optional<int>, std::optional<int>,
                                  std::optional<int>, bool, bool, int, double, bool>;
 AnswerOptions answer_options(const AskOptions& options);
@@ -35,8 +34,8 @@ struct AnswerKey {
 // All members may be called from many threads at once.
 class AnswerCache {
  public:
-  // Holds about so many bytes of questions, texts and results; what was not asked for longest goes first.
-  // Several entries of one text share it. 0: holds nothing.
+  // Keeps about this many bytes of questions, texts and results; the least recently used go first. Entries
+  // with the same text share it. 0: keeps nothing.
   explicit AnswerCache(std::size_t bytes) : limit_(bytes) {}
 
   std::optional<AskResult> find(const AnswerKey& key);

@@ -38,7 +38,7 @@ struct Run {
 struct Pending {
   Run* run;
   text::Encoding encoding;
-  Window window;                                       // the logits are set when they are there
+  Window window;                                       // the logits are set when they have been computed
   std::vector<std::int32_t> padded_ids, padded_types;  // what the model reads, if it reads padding
   LogitsCache::Entry* entry = nullptr;                 // has or gets its logits
 };
@@ -201,8 +201,8 @@ class BatchReader {
     return out;
   }
 
-  // Our decoder reads [CLS] and the context. The reference's see the question's logits too: run_qa ranks them
-  // with the others before it drops them.
+  // The kvasir decoder reads [CLS] and the context. The reference's decoders read the question's logits too:
+  // run_qa ranks them with the others before it drops them.
   runtime::Sequence::Tokens wanted(const Window& window) const {
     if (options_.decode != Decode::kKvasir || window.encoding->ids.front() != cls_id_) return {};
     return {.begin = window.context_position,
@@ -268,7 +268,7 @@ class BatchReader {
     report();
   }
 
-  // Hands out what is complete and tells of progress, if there is any.
+  // Hands out complete results and reports progress, if there is any.
   void report() {
     finish_complete();
     if (done_ == reported_) return;

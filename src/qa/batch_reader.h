@@ -1,4 +1,5 @@
-// Questions over documents, cut into windows, run through the model in common batches, decoded as they come.
+// Questions over documents, cut into windows, run through the model in common batches, decoded as results
+// arrive.
 #pragma once
 
 #include <span>
@@ -17,8 +18,8 @@ struct ReaderQuery {
   std::string where;  // in front of error messages: "" or "query 3: "
 };
 
-// Reader::ask_batch. The texts must outlive the call. Windows are built as the model gets to them, so memory
-// does not grow with the length of the documents or the number of queries beyond the results.
+// Reader::ask_batch. The texts must outlive the call. Windows are built when the model needs them, so apart
+// from the results memory does not grow with the length of the documents or the number of queries.
 std::vector<AskResult> read_batch(const LoadedReader& reader, std::span<const ReaderQuery> queries,
                                   const AskOptions& options, const Reader::OnResult& on_result);
 

@@ -1,4 +1,4 @@
-// The calibration that a model folder may bring.
+// The calibration in a model folder.
 #pragma once
 
 #include "formats/model_folder.h"

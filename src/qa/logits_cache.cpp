@@ -18,7 +18,7 @@ bool same(const LogitsCache::Entry& entry, const runtime::Sequence& sequence) no
          std::ranges::equal(entry.token_type_ids, sequence.token_type_ids);
 }
 
-// Also of the logits that will come, and some 150 bytes for nodes and vectors.
+// Includes the logits that will be added, and some 150 bytes for nodes and vectors.
 std::size_t bytes_of(const LogitsCache::Entry& entry) noexcept {
   const std::size_t tokens = entry.input_ids.size();
   return (tokens + entry.token_type_ids.size()) * sizeof(std::int32_t) + tokens * 2 * sizeof(float) + 150;
@@ -31,7 +31,7 @@ std::pair<LogitsCache::Entry*, bool> LogitsCache::find_or_add(const runtime::Seq
   const auto [first, last] = by_hash_.equal_range(hash);
   for (auto it = first; it != last; ++it) {
     if (!same(it->second->entry, sequence)) continue;
-    entries_.splice(entries_.end(), entries_, it->second);  // young again
+    entries_.splice(entries_.end(), entries_, it->second);  // now the newest
     return {&it->second->entry, false};
   }
   Entry entry{.input_ids = {sequence.input_ids.begin(), sequence.input_ids.end()},

@@ -28,11 +28,11 @@ class LogitsCache {
 
   explicit LogitsCache(std::size_t bytes) : limit_(bytes) {}
 
-  // The entry of a sequence, and whether it is new: then the caller is to run it and fill in the logits.
+  // The entry of a sequence, and whether it is new: then the caller has to run it and fill in the logits.
   // Valid until the next trim().
   std::pair<Entry*, bool> find_or_add(const runtime::Sequence& sequence);
 
-  // Forgets the oldest entries, until the rest fits into the bytes.
+  // Removes the oldest entries until the rest fits into the limit.
   void trim() noexcept;
 
  private:

@@ -1,4 +1,4 @@
-// What the handles of kvasir/reader.h hold.
+// The objects behind the handles of kvasir/reader.h.
 #pragma once
 
 #include <cstdint>
@@ -30,10 +30,11 @@ struct PreparedText {
   PreparedText& operator=(const PreparedText&) = delete;
 };
 
-// A loaded model with all that reading takes. Immutable but for the cache, which locks itself.
+// A loaded model with everything that reading needs. Immutable except for the cache, which has a lock of its
+// own.
 struct LoadedReader {
   std::filesystem::path folder;
-  std::uint64_t id;  // unlike that of any other reader of this process
+  std::uint64_t id;  // unique within this process
   text::Tokenizer tokenizer;
   runtime::Engine engine;
   Calibration calibration;

@@ -1,5 +1,5 @@
-// From logits to answers. A decoder is fed the windows of one question, in order, and then asked for the
-// answers. decode_pipeline.cpp, decode_squad.cpp and decode_kvasir.cpp hold one each.
+// Turns logits into answers. A decoder gets the windows of one question, in order, and then returns the
+// answers. decode_pipeline.cpp, decode_squad.cpp and decode_kvasir.cpp contain one each.
 //
 //   auto decoder = qa::make_decoder(contexts, options);
 //   for (const qa::Window& window : windows) decoder->add(window);
@@ -25,9 +25,9 @@ struct Context {
   const text::TokenizedText* tokens;  // whose offsets point into text
 };
 
-// The spans of a window that no neighbouring window shows with more text around them: those of context tokens
-// i to j (indices into the TokenizedText, j inclusive) with begin <= i + j < end. Each span that is whole in
-// some window is thus counted in exactly one.
+// The spans that a window shows with more text around them than its neighbouring windows do: those of context
+// tokens i to j (indices into the TokenizedText, j inclusive) with begin <= i + j < end. Each span that some
+// window contains is thus counted in exactly one window.
 struct SpanShare {
   std::size_t begin = 0, end = std::numeric_limits<std::size_t>::max();
 };
@@ -36,7 +36,7 @@ struct SpanShare {
 // one.
 SpanShare span_share(std::span<const text::ContextSlice> slices, std::size_t k) noexcept;
 
-// One window of one context, as the model saw it.
+// One window of one context, and the model's logits.
 struct Window {
   const text::Encoding* encoding;     // the sequence without padding
   std::int32_t context_sequence = 1;  // which of the two texts is the context (0 if the tokenizer pads left)
@@ -46,8 +46,8 @@ struct Window {
   std::size_t context_position = 0;   // position of the token slice.begin in the sequence
   std::int32_t cls_id = -1;           // id of [CLS], -1 if the model has none
   std::string_view question;          // the other text (the pipeline may read its offsets, see there)
-  // Finite logits [>= encoding->size()]: what follows the encoding's tokens belongs to padding (run_qa's
-  // padded features).
+  // Finite logits [>= encoding->size()]; those after the encoding's tokens belong to padding (run_qa's padded
+  // features).
   std::span<const float> start_logits, end_logits;
 };
 

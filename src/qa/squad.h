@@ -41,7 +41,7 @@ using Predictions = std::map<std::string, std::string>;
 Predictions load_predictions(const std::filesystem::path& path);
 
 // Probabilities of "no answer" by question id, in the order of the file: the search for the best threshold
-// walks equal values in that order. Throws kNotFound, kFormat.
+// visits equal values in that order. Throws kNotFound, kFormat.
 using NaProbabilities = std::vector<std::pair<std::string, double>>;
 NaProbabilities load_na_probabilities(const std::filesystem::path& path);
 
@@ -74,7 +74,7 @@ struct ScoreV2Options {
   double na_prob_threshold = 1.0;  // a question above it counts as predicted to have no answer
 };
 // exact, f1, total, HasAns_*, NoAns_* over the questions that have a prediction. Throws kInvalidArgument if
-// none has, or if a question with a prediction has no probability.
+// none has a prediction, or if a question with a prediction has no probability.
 std::vector<Metric> score_v2(const SquadDataset& data, const Predictions& predictions,
                              const ScoreV2Options& options = {});
 

@@ -1,4 +1,4 @@
-// Whether what a sentence says stands in a text.
+// Whether a text supports a sentence.
 #pragma once
 
 #include <string_view>
@@ -6,11 +6,11 @@
 namespace kvasir::qa {
 
 struct Support {
-  double words = 0;     // share of the sentence's words of content that the text has
-  bool numbers = true;  // the text has all its numbers
+  double words = 0;     // share of the sentence's content words that the text contains
+  bool numbers = true;  // the text contains all its numbers
 };
-// Words are compared without case; of longer ones the beginning counts, so that "treaties" supports "treaty".
-// Words without content of their own ("the", "which") do not count.
+// Words are compared without case; longer ones by their beginning, so that "treaties" supports "treaty".
+// Function words ("the", "which") do not count.
 Support compare_words(std::string_view sentence, std::string_view text);
 
 }  // namespace kvasir::qa

@@ -1,4 +1,4 @@
-// The answers of one window: spans of tokens that become the same bytes, with their weights summed. The heart
+// The answers of one window: spans of tokens that cover the same bytes, with their weights summed. The core
 // of the kvasir decoder (decode_kvasir.cpp defines the weights).
 #pragma once
 
@@ -29,9 +29,9 @@ class WindowAnswers {
   // Reads a window. Returns the log of the summed weights of all spans in its share, -infinity without any.
   double read(const Context& context, const Window& window);
 
-  // What the last window offers, at most kMaxCandidates: per start of an answer the best end, and per end the
-  // best start. The best answer is among them, and so is the best one beside any that has been chosen (one
-  // that lies before the chosen one is the best for its end, one behind it the best for its start).
+  // The candidates of the last window, at most kMaxCandidates: per start of an answer the best end, and per
+  // end the best start. The best answer is among them, and so is the best one that does not overlap a chosen
+  // one (before the chosen one it is the best for its end, after it the best for its start).
   static constexpr std::size_t kMaxCandidates = 128;
   std::span<const WeightedRange> candidates() const noexcept { return candidates_; }
 
@@ -62,7 +62,7 @@ class WindowAnswers {
   std::size_t last_end(const Window& window, std::size_t token) const noexcept;
 
   Options options_;
-  // Of the last window, kept for their memory. Per token of the slice:
+  // Data of the last window, as members so that memory is reused. Per token of the slice:
   std::vector<double> start_, end_;                // log-weights, -infinity for a token that may be no edge
   std::vector<double> start_factor_, end_factor_;  // exp of them, relative to the largest
   std::vector<std::uint32_t> end_edge_;            // index into ends_

@@ -1,4 +1,4 @@
-// How a question and its documents are cut into windows that a model can read.
+// Cuts a question and its documents into windows that a model can read.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace kvasir::qa {
 
-// What a model and its tokenizer allow.
+// The limits of a model and its tokenizer.
 struct WindowLimits {
   std::size_t tokenizer_max;    // model_max_length of the tokenizer
   std::size_t model_max;        // positions of the model
@@ -29,9 +29,9 @@ struct WindowLengths {
 // Throws kInvalidArgument.
 WindowLengths window_lengths(const AskOptions& options, const WindowLimits& limits);
 
-// The slices of a context of so many tokens beside a question of so many. One slice if all fits, also of no
-// token. Throws kInvalidArgument, with the reference's words, if the question leaves no room or the overlap
-// is not smaller than the room (kvasir: the overlap is then reduced to half of the room).
+// The slices of a context beside a question, given their numbers of tokens. One slice if all tokens fit, also
+// for an empty context. Throws kInvalidArgument, with the reference's words, if the question leaves no room
+// or the overlap is not smaller than the room (kvasir: the overlap is then reduced to half of the room).
 std::vector<text::ContextSlice> context_slices(std::size_t question_tokens, std::size_t context_tokens,
                                                const WindowLengths& lengths, const WindowLimits& limits,
                                                Decode decode);

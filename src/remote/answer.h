@@ -1,4 +1,4 @@
-// What a server that speaks OpenAI's API answers, while it comes in.
+// The answer of a server that speaks OpenAI's API, as it arrives.
 #pragma once
 
 #include <string>
@@ -11,11 +11,11 @@
 
 namespace kvasir::remote {
 
-// What a server says is wrong, in one line: of {"error":{"message":…}}, {"error":"…"}, {"message":…} or
+// A server's error message, in one line: of {"error":{"message":…}}, {"error":"…"}, {"message":…} or
 // {"detail":…}; else the beginning of the body.
 std::string server_message(std::string_view body);
 
-// The answer to one request: a stream of events, as was asked for, or one document of a server that does not
+// The answer to one request: a stream of events, as requested, or one document from a server that does not
 // stream.
 class Answer {
  public:
@@ -23,14 +23,14 @@ class Answer {
   Answer(const std::string& url, const Parameters& parameters)
       : url_(url), parameters_(parameters), choices_(parameters.n) {}
 
-  // Takes bytes as they come; calls on_text of the parameters. False: that was the end. Throws kFormat for
-  // what is no such answer, or longer than max_tokens tokens can be, kIo for an error that the server tells
-  // of, and what on_text throws.
+  // Takes bytes as they arrive; calls on_text of the parameters. Returns false at the end. Throws kFormat for
+  // bytes that are not such an answer or are longer than max_tokens tokens can be, kIo for an error that the
+  // server reports, and what on_text throws.
   bool push(std::string_view bytes);
-  // Those were all bytes. Throws as push().
+  // To be called after the last bytes. Throws as push().
   void finish();
   bool has_begun() const noexcept { return begun_; }
-  // Every text has its end.
+  // Whether every text has ended.
   bool is_complete() const noexcept;
   std::vector<Choice> take_choices() { return std::move(choices_); }
 
@@ -43,7 +43,7 @@ class Answer {
   const std::string& url_;
   const Parameters& parameters_;
   EventStream events_;
-  std::string raw_;  // what came, as long as there was no event
+  std::string raw_;  // the bytes so far, until there is an event
   bool has_events_ = false;
   std::vector<Choice> choices_;
   bool begun_ = false, done_ = false;

@@ -1,5 +1,5 @@
-// A language model that runs elsewhere, behind the HTTP API that OpenAI made and vLLM, llama.cpp, Ollama and
-// others speak: /v1/completions and /v1/chat/completions, streamed.
+// A language model that runs elsewhere, behind OpenAI's HTTP API, which vLLM, llama.cpp, Ollama and others
+// speak too: /v1/completions and /v1/chat/completions, streamed.
 #pragma once
 
 #include <atomic>
@@ -17,9 +17,9 @@ namespace kvasir::remote {
 
 struct Endpoint {
   std::string url;    // "http://host:port"
-  std::string model;  // name that the server knows it by
+  std::string model;  // its name on the server
 };
-// Of "openai://host:port/name", or "openais://…" for HTTPS. nullopt: it is no such name. Throws
+// Parses "openai://host:port/name", or "openais://…" for HTTPS. nullopt: it is not such a name. Throws
 // kInvalidArgument for one without a host or a model.
 std::optional<Endpoint> parse_endpoint(std::string_view name);
 
@@ -35,7 +35,7 @@ struct Message {
   std::string role, content;
 };
 
-// What is sent along; what is not set is left to the server.
+// Parameters of a request; unset ones are left to the server.
 struct Parameters {
   std::size_t max_tokens = 256;
   double temperature = 0, top_p = 1;
@@ -52,7 +52,7 @@ struct Parameters {
 
 struct Choice {
   std::string text;
-  std::string finish_reason;  // as the server says it: "stop", "length", …
+  std::string finish_reason;  // as the server gives it: "stop", "length", …
 };
 
 class OpenAiClient {
@@ -60,10 +60,10 @@ class OpenAiClient {
   OpenAiClient(Endpoint endpoint, ClientOptions options)
       : endpoint_(std::move(endpoint)), options_(std::move(options)) {}
 
-  // Each returns `n` choices. Tries again while nothing of an answer has come: connections that fail, and the
-  // answers 408, 429 and 5xx. Throws kIo (unreachable; an answer that ends in its middle; what the server
-  // says is wrong), kFormat (an answer that is no such API's; a json_schema that is no JSON), kCancelled, and
-  // what on_text throws.
+  // Each returns `n` choices. Retries, as long as no part of an answer has arrived, connections that fail and
+  // the answers 408, 429 and 5xx. Throws kIo (unreachable; an incomplete answer; an error that the server
+  // reports), kFormat (an answer that does not follow this API; a json_schema that is not JSON), kCancelled,
+  // and what on_text throws.
   std::vector<Choice> complete(std::string_view prompt, const Parameters& parameters) const;
   std::vector<Choice> chat(std::span<const Message> messages, const Parameters& parameters) const;
 

@@ -1,4 +1,4 @@
-// Shares the cores out among the callers of an engine. A caller who is alone gets all of them for each batch
+// Shares the cores out among the callers of an engine. A caller that is alone gets all of them for each batch
 // (lowest latency); several callers divide them, each running a batch of its own (highest throughput);
 // callers for whom no core is free wait in the order in which they asked.
 //

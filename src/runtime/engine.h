@@ -27,8 +27,7 @@ struct EngineOptions {
   std::size_t batch_tokens = 1024;
 };
 
-// Those of a public struct with threads, isa and precision. Throws kInvalidArgument for values that do not
-// exist.
+// The options of a public struct with threads, isa and precision. Throws kInvalidArgument for unknown values.
 template <class Options>
 EngineOptions engine_options(const Options& options) {
   check_threads(options.threads);
@@ -43,8 +42,8 @@ struct Sequence {
   std::span<const std::int32_t> token_type_ids;  // may be empty
   std::size_t keys = 0;                          // tokens attended to; 0 = all (see RaggedBatch::key_lengths)
   std::size_t unpooled = 0;                      // tokens at the beginning that sentence vectors leave out
-  // Of a head with outputs for each token: logits of the first token and of these suffice; the others may be
-  // models::kUnwantedLogit. Empty: of all.
+  // For heads with outputs for each token: only the logits of the first token and of these are needed; the
+  // others may be models::kUnwantedLogit. Empty: all are needed.
   struct Tokens {
     std::size_t begin = 0, end = 0;
     bool empty() const noexcept { return begin == end; }
@@ -58,9 +57,9 @@ class Engine {
   // Loads the model of a folder with the head for a task. Throws as models::load_encoder_model.
   static Engine load(const formats::ModelFolder& folder, models::Task task,
                      const EngineOptions& options = {});
-  // With the head that it is for; see models/model_kind.h.
+  // With the head of the model's kind; see models/model_kind.h.
   static Engine load(const formats::ModelFolder& folder, const EngineOptions& options = {});
-  // What `load_model` loads.
+  // Loads the model itself, for load().
   using LoadModel = std::function<models::EncoderModel(const models::LoadOptions& options)>;
   static Engine load(const LoadModel& load_model, const EngineOptions& options = {});
   Engine(Engine&&) noexcept;
@@ -68,12 +67,12 @@ class Engine {
   ~Engine();
 
   // The head's outputs for all sequences, in order: consume(i, outputs) is called on the calling thread for i
-  // = 0, 1, …, with [rows, columns] numbers that are valid during the call only: a row for each of the
-  // sequence's tokens, or one, as the head has it. Thread-safe. A caller who is alone has all threads: for
-  // few sequences on one ragged batch after the other, for many on a batch for each core. Callers who come at
-  // the same time share the cores out or, if there are more of them than cores, take turns, batch by batch.
-  // Outputs are the same in any case. Throws kInvalidArgument (an id or a length out of range), kCancelled;
-  // whatever consume throws passes through.
+  // = 0, 1, …, with [rows, columns] numbers that are valid during the call only: one row for each of the
+  // sequence's tokens, or one row in all, depending on the head. Thread-safe. A single caller gets all
+  // threads: with few sequences they work together on one ragged batch after the other, with many each core
+  // runs a batch of its own. Concurrent callers divide the cores or, if there are more callers than cores,
+  // take turns, batch by batch. Outputs are the same in any case. Throws kInvalidArgument (an id or a length
+  // out of range), kCancelled; whatever consume throws passes through.
   using Consume = std::function<void(std::size_t sequence, std::span<const float> outputs)>;
   void run(std::span<const Sequence> sequences, const Consume& consume,
            const std::atomic<bool>* cancel = nullptr) const;
@@ -81,9 +80,9 @@ class Engine {
   const models::EncoderModel& model() const noexcept;
   const models::EncoderFacts& facts() const noexcept { return model().facts(); }
   base::Isa isa() const noexcept;
-  models::Precision precision() const noexcept;  // of the products of the layers; never kAuto
+  models::Precision precision() const noexcept;  // of the layers' products; never kAuto
   int threads() const noexcept;
-  std::uint64_t tokens_run() const noexcept;  // through the model, since it was loaded
+  std::uint64_t tokens_run() const noexcept;  // in all, since the model was loaded
 
  private:
   struct Impl;

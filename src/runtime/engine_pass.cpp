@@ -10,14 +10,15 @@ namespace kvasir::runtime {
 
 namespace {
 
-// Sequences for each core from which on each core has batches of its own. The threads then meet at the end
-// only; with fewer sequences they would wait there for too large a part of the time.
+// From this many sequences per core on, each core runs batches of its own. The threads then synchronise only
+// at the end; with fewer sequences they would spend too much of the time waiting there.
 constexpr std::size_t kSequencesPerCore = 4;
-// And at most, until they meet all the same: 1 MB of span logits.
+// The maximum per core before the threads synchronise: 1 MB of span logits.
 constexpr std::size_t kMostSequencesPerCore = 256;
-// Tokens of a core's batch: a part of what is left for each core, so that all end together, but no less than
-// this, a common sequence. (One thread is as fast with one sequence as with ten.) More than some hundred lie
-// outside of its L2 cache between the layers' parts: with 1024, MiniLM in int8 was 3 % slower (Zen 5, 1 MiB).
+// Tokens of a core's batch: a share of what is left, so that all cores end together, but no less than this,
+// the length of a common sequence. (One thread is as fast with one sequence as with ten.) The activations of
+// more than some hundred do not stay in its L2 cache between the parts of a layer: with 1024, MiniLM in int8
+// was 3 % slower (Zen 5, 1 MiB).
 constexpr std::size_t kLeastTokens = 192, kMostTokens = 256;
 constexpr std::size_t kBatchesLeft = 4;
 

@@ -19,7 +19,7 @@
 
 namespace kvasir::runtime {
 
-// What the passes of an engine share.
+// State that the passes of an engine share.
 struct EngineState {
   const kernels::Kernels& kernels;
   int threads;
@@ -53,7 +53,7 @@ class EnginePass {
   std::size_t finished();
   void consume_until(std::size_t last);
   std::size_t tokens(Range range) const noexcept { return begins_[range.end] - begins_[range.begin]; }
-  // Numbers that the head makes of these sequences.
+  // The number of outputs of the head for these sequences.
   std::size_t output_size(Range range) const noexcept;
 
   EngineState& engine_;
@@ -62,11 +62,11 @@ class EnginePass {
   const std::atomic<bool>* cancel_;
   std::vector<std::size_t> begins_;  // token at which each sequence begins, and the end of the last
 
-  Range room_{0, 0};  // sequences for whose outputs there is room now
+  Range room_{0, 0};  // the sequences whose outputs fit into outputs_ now
   std::vector<float> outputs_;
   std::size_t consumed_ = 0;  // sequences
 
-  std::mutex mutex_;  // guards what follows, while several threads run batches
+  std::mutex mutex_;  // guards the following while several threads run batches
   std::size_t claimed_ = 0, first_unfinished_ = 0;
   std::vector<bool> is_finished_;  // by sequence
   std::exception_ptr failure_;

@@ -1,4 +1,4 @@
-// What a batch runs on: some threads, and the memory that they need. Several run at the same time.
+// The threads that run a batch, and the memory that they need. Several teams run at the same time.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace kvasir::runtime {
 // Sequences joined into a ragged batch; memory is kept from batch to batch.
 class Batch {
  public:
-  // head: what the outputs are for.
+  // head: the head that the outputs are for.
   void fill(std::span<const Sequence> sequences, const models::Head& head);
   std::size_t tokens() const noexcept { return input_ids_.size(); }
   tensor::RaggedBatch view() const;
@@ -39,7 +39,7 @@ struct Team {
   void run(const models::EncoderModel& model, const kernels::Kernels& kernels, std::span<float> out);
 };
 
-// Teams that have nothing to do. Made when first needed, and kept.
+// A pool of teams, which are made when first needed and kept.
 class Teams {
  public:
   // Gives the team back.

@@ -1,4 +1,4 @@
-// Owned, 64-byte aligned memory for one cache-line-sized vector at a time.
+// Owned, 64-byte aligned memory, for loads of one cache line at a time.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ template <class T>
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(std::size_t size);  // throws Error{kResourceExhausted} when memory is refused
+  explicit Buffer(std::size_t size);  // throws Error{kResourceExhausted} if there is not enough memory
 
   T* data() noexcept { return data_.get(); }
   const T* data() const noexcept { return data_.get(); }

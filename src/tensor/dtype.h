@@ -8,7 +8,7 @@
 
 namespace kvasir::tensor {
 
-// In the reference's order, which is also the order in which its writer lays tensors out (last first).
+// In the order of the safetensors library, whose writer sorts tensors by it (last first).
 enum class DType {
   kBool,
   kU8,
@@ -25,7 +25,8 @@ enum class DType {
   kF64,
   kI64,
   kU64,
-  // Quants of GGUF: so many elements of a row that share a scale. Laid out in tensor/quants.h.
+  // Quants of GGUF: groups of neighbouring elements of a row that share a scale. Their layout is in
+  // tensor/quants.h.
   kQ4_0,
   kQ4_1,
   kQ5_0,
@@ -39,12 +40,13 @@ enum class DType {
   kIQ4_NL
 };
 
-std::size_t dtype_quant_elements(DType dtype) noexcept;  // elements per quant: 1, but for the quants of GGUF
-std::size_t dtype_size(DType dtype) noexcept;            // bytes per quant, so per element where that is 1
+std::size_t dtype_quant_elements(
+    DType dtype) noexcept;                     // elements per quant; 1 for types other than those of GGUF
+std::size_t dtype_size(DType dtype) noexcept;  // bytes per quant, or per element for other types
 // Precondition: elements is a multiple of dtype_quant_elements(dtype).
 std::size_t dtype_bytes(DType dtype, std::size_t elements) noexcept;
 const char* dtype_name(DType dtype) noexcept;  // "F32", "BF16", "Q4_K", …
-// A name of safetensors; nullopt: one that we do not know. (No quants, which that format has not.)
+// A type by its name in safetensors, which has no quants; nullopt for an unknown name.
 std::optional<DType> parse_dtype(std::string_view name);
 
 float half_to_float(std::uint16_t bits) noexcept;   // IEEE binary16, subnormals and NaN included

@@ -1,5 +1,6 @@
-// The quants of quantised tensors in GGUF files, as ggml lays them out (ggml-common.h): so many neighbours of
-// a row share a scale, and often a minimum. A row is a whole number of quants. Scales are IEEE binary16.
+// The quants of GGUF files, as ggml lays them out (ggml-common.h, where they are called blocks). A quant is
+// 32 or 256 neighbouring elements of a row, rounded to a few bits each, with the scale and often the minimum
+// that they share. A row is a whole number of quants. Scales are IEEE binary16.
 //
 //   tensor::dequantize(tensor::DType::kQ4_K, view.data, floats);
 #pragma once
@@ -89,11 +90,11 @@ constexpr ScaleAndMinimum scale_and_minimum(const std::uint8_t (&scales)[12], st
           static_cast<std::uint8_t>(scales[t + 4] >> 4 | scales[t] >> 6 << 4)};
 }
 
-// What whole quants stand for: the floats that ggml's dequantize_row_* computes, bit by bit. Preconditions: a
-// type of quants, out.size() a multiple of dtype_quant_elements(dtype); quants may lie at any address.
+// Converts quants to floats, with the bits that ggml's dequantize_row_* computes. Preconditions: dtype is a
+// type of quants, out.size() is a multiple of dtype_quant_elements(dtype); quants may lie at any address.
 void dequantize(DType dtype, const std::byte* quants, std::span<float> out) noexcept;
 
-// Whether the scales of all quants are numbers, so that all they stand for is.
+// Whether the scales of all quants are finite, and with them all elements.
 bool are_finite(DType dtype, const std::byte* quants, std::size_t elements) noexcept;
 
 }  // namespace kvasir::tensor

@@ -13,13 +13,14 @@ struct RaggedBatch {
   std::span<const std::int32_t>
       cu_seqlens;  // [sequences + 1]: sequence i is tokens [cu_seqlens[i], cu_seqlens[i+1])
   // [sequences], or empty = all of each: only the first key_lengths[i] tokens of sequence i are attended to.
-  // The rest are padding that nobody sees but that computes logits all the same, as the reference's padded
-  // batches do (needed to reproduce run_qa, whose candidate lists include pads).
+  // The rest are padding: no token attends to them, but their logits are computed, as in the reference's
+  // padded batches (needed to reproduce run_qa, whose candidate lists include pads).
   std::span<const std::int32_t> key_lengths;
-  // [sequences], or empty = none: the tokens at the beginning of each sequence that sentence vectors leave
-  // out.
+  // [sequences], or empty = none: the number of tokens at the beginning of each sequence that are left out of
+  // sentence vectors.
   std::span<const std::int32_t> unpooled = {};
-  // Ascending, or empty = all: the tokens whose logits are read. What only others need may be left out.
+  // Ascending, or empty = all: the tokens whose logits are read. What only the other tokens need may be
+  // skipped.
   std::span<const std::int32_t> wanted = {};
 
   std::size_t tokens() const noexcept { return input_ids.size(); }

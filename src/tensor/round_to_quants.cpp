@@ -36,21 +36,21 @@ float as_half(float x) noexcept {
   return half_to_float(to_half(x));
 }
 
-// The reciprocal of a scale, which of 0, where all levels stand for the same, is 0.
+// The reciprocal of a scale; 0 for a scale of 0, with which all levels are the same value.
 float inverse(float scale) noexcept {
   return std::abs(scale) > 1e-30F ? 1 / scale : 0;
 }
 
-// x = d n, n in [-levels, levels - 1]: the best d that is found. Where the largest |x| lands is tried in
-// steps of an eighth: a little beyond the last level costs that one element and makes all others finer. (Q4_0
-// of normal numbers: 6 % less error than with the largest exactly on the last level.)
+// The best d found for x = d n, n in [-levels, levels - 1]. The level of the largest |x| is tried in steps of
+// an eighth: a little beyond the last level, that one element is off, but all others are finer. (Q4_0 of
+// normal numbers: 6 % less error than with the largest exactly on the last level.)
 template <std::size_t N>
 float fit_scale(const float* x, float levels) noexcept {
   float extreme = 0;
   for (std::size_t i = 0; i < N; ++i) extreme = std::abs(x[i]) > std::abs(extreme) ? x[i] : extreme;
   if (!(std::abs(extreme) > 1e-30F)) return 0;
   float best = -1, scale = 0;
-  const auto attempt = [&](float last) {  // the level, not a whole number, that the extreme is brought to
+  const auto attempt = [&](float last) {  // the level of the extreme, not a whole number
     const float by = last / extreme;
     float xn = 0, nn = 0;
     for (std::size_t i = 0; i < N; ++i) {
@@ -58,7 +58,7 @@ float fit_scale(const float* x, float levels) noexcept {
       xn += x[i] * n;
       nn += n * n;
     }
-    // The error is Σ x² less this.
+    // The error is Σ x² minus this.
     if (nn > 0 && xn * xn > best * nn) {
       best = xn * xn / nn;
       scale = xn / nn;
@@ -88,7 +88,7 @@ struct AffineSums {
       nn += level * level;
     }
   }
-  // The best d and m for these levels, m at most 0 if so wanted.
+  // The best d and m for these levels, with m at most 0 if required.
   Affine solve(bool not_above) const noexcept {
     constexpr auto kCount = static_cast<float>(N);
     const float determinant = kCount * nn - n * n;
@@ -97,7 +97,7 @@ struct AffineSums {
     if (not_above && result.m > 0) result = {nn > 0 ? xn / nn : 0, 0};
     return result;
   }
-  // The error less Σ x².
+  // The error minus Σ x².
   float error(const Affine& fit) const noexcept {
     return fit.d * (fit.d * nn + 2 * fit.m * n - 2 * xn) + fit.m * (static_cast<float>(N) * fit.m - 2 * x);
   }
@@ -125,8 +125,9 @@ Affine fit_affine(const float* x, float most, bool not_above) noexcept {
     }
     return false;
   };
-  // Both ends may go beyond the levels: by how much of one in all, and at which end. (Q4_K of normal numbers:
-  // steps of an eighth instead of three take 0.1 % off the error, and twice as long.)
+  // Both ends may go beyond the levels: the loops try by which part of a level in all, and at which end.
+  // (Q4_K of normal numbers: steps of an eighth instead of three reduce the error by 0.1 %, and take twice as
+  // long.)
   const float width = largest - least;
   for (int step = -2; step <= 10; step += 3) {
     const float levels = most + static_cast<float>(step) / 8, cut = width * (levels - most) / levels;
@@ -156,7 +157,7 @@ void set_high_bits(const float* n, std::uint8_t (&h)[4]) noexcept {
   }
 }
 
-// The levels of a quant for the scale that is stored, which binary16 has moved a little.
+// The levels of a quant for the scale that is stored, which rounding to binary16 has changed a little.
 Numbers<kQuantElements> levels_of(const float* x, const Affine& stored, float most) noexcept {
   const float by = inverse(stored.d);
   Numbers<kQuantElements> n;
@@ -215,8 +216,8 @@ struct SuperQuant {
   double error = INFINITY;
 };
 
-// Q4_K. One part of 32, for given d and dmin: the scale and the minimum of 6 bits, one of them at most one
-// off those that fit best, with the least error.
+// Q4_K. Chooses, for one part of 32 and given d and dmin, the scale and the minimum of 6 bits with the least
+// error, near those that fit best.
 void choose_part(const float* x, const Affine& fit, std::size_t part, SuperQuant& quant) noexcept {
   const int scale = static_cast<int>(round_near(std::min(fit.d * inverse(quant.d), 63.0F)));
   const int minimum = static_cast<int>(round_near(std::min(-fit.m * inverse(quant.dmin), 63.0F)));
@@ -286,8 +287,8 @@ void set_scales(const SuperQuant& quant, std::uint8_t (&scales)[12]) noexcept {
   }
 }
 
-// How often the scales of the parts and the quant's own are adapted to each other. A third time takes less
-// than 0.1 % off the error of normal numbers.
+// How often the scales of the parts and of the quant are adapted to each other. A third time reduces the
+// error of normal numbers by less than 0.1 %.
 constexpr int kRounds = 2;
 
 void write(const float* x, QuantQ4_K& b) noexcept {
@@ -319,8 +320,8 @@ void write(const float* x, QuantQ4_K& b) noexcept {
 
 constexpr std::size_t kSixteen = 16;
 
-// Q6_K. One part of 16, for a given d: the scale of 8 bits, near the one that fits best, with the least
-// error.
+// Q6_K. Chooses, for one part of 16 and a given d, the scale of 8 bits with the least error, near the one
+// that fits best.
 void choose_part(const float* x, float fit, std::size_t part, SuperQuant& quant) noexcept {
   const auto scale = static_cast<int>(to_level(fit * inverse(quant.d), -128, 127));
   float best = INFINITY;

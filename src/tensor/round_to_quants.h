@@ -1,5 +1,5 @@
-// Rounding to the quants of GGUF (tensor/quants.h). What a quant stands for afterwards is as near to the
-// floats (least squares) as a search over scales finds; ggml's own rounding is further off, see the test.
+// Rounds floats to the quants of GGUF (tensor/quants.h), with scales that a search chooses for the least
+// squared error. ggml's own rounding has larger errors, see the test.
 #pragma once
 
 #include <cstddef>

@@ -17,13 +17,13 @@ struct StridedView {
   const std::byte* data = nullptr;
 
   std::size_t elements() const noexcept { return TensorView{dtype, shape, data}.elements(); }
-  // Do the elements lie in the order of TensorView?
+  // Whether the elements lie in the order of TensorView.
   bool is_contiguous() const noexcept;
 };
 
 // Writes the elements one after the other. Precondition: room for elements() of them.
 void copy_elements(const StridedView& from, std::byte* to);
-// Turns the bytes of each element around: big-endian to little-endian or back.
+// Reverses the bytes of each element: big-endian to little-endian or back.
 void swap_bytes(DType dtype, std::byte* data, std::size_t elements) noexcept;
 
 }  // namespace kvasir::tensor

@@ -1,4 +1,4 @@
-// A tensor that somebody else owns: where it lies, what it is made of, its shape. Row-major, contiguous.
+// A view of a tensor that is owned elsewhere: its address, element type and shape. Row-major, contiguous.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,7 @@ std::string shape_text(const Shape& shape);  // "[768, 3072]"
 struct TensorView {
   DType dtype = DType::kF32;
   Shape shape;
-  const std::byte* data = nullptr;  // may be unaligned: safetensors promise nothing
+  const std::byte* data = nullptr;  // may be unaligned: safetensors do not guarantee alignment
 
   std::size_t elements() const noexcept;
   std::size_t bytes() const noexcept { return dtype_bytes(dtype, elements()); }

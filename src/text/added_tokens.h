@@ -1,7 +1,7 @@
 // Added tokens: tokens that are cut out of a text before the model sees it, such as [SEP] or a user's own.
 //
-// Some are sought in the text as it is, the others ("normalized") in the text as the normaliser left it. Both
-// times the leftmost match counts, and of those that begin there the longest.
+// Some are searched for in the text as it is, the others ("normalized") in the output of the normaliser. In
+// both the leftmost match counts, and of those that begin there the longest.
 #pragma once
 
 #include <array>
@@ -25,9 +25,9 @@ namespace kvasir::text {
 struct AddedToken {
   std::string content;
   bool single_word = false;  // only where neither side continues a word (\w)
-  bool lstrip = false;       // takes the white space before it along
-  bool rstrip = false;       // takes the white space after it along
-  bool normalized = true;    // sought in the normalised text
+  bool lstrip = false;       // includes the white space before it
+  bool rstrip = false;       // includes the white space after it
+  bool normalized = true;    // searched for in the normalised text
   bool special = false;      // left out by decode(skip_special_tokens)
 
   friend bool operator==(const AddedToken&, const AddedToken&) = default;
@@ -37,7 +37,7 @@ struct AddedToken {
 class StringMatcher {
  public:
   StringMatcher() { nodes_.emplace_back(); }
-  // Of equal patterns the first counts. Precondition: pattern is not empty.
+  // Of equal patterns the first one counts. Precondition: pattern is not empty.
   void add(std::string_view pattern, std::int32_t value);
   bool empty() const noexcept { return nodes_.size() == 1; }
 
@@ -64,8 +64,8 @@ class StringMatcher {
 
 class AddedTokens {
  public:
-  // Adds tokens as the reference does: one that the vocabulary has keeps its id, others are numbered on; a
-  // token that is there already with other flags replaces it. `normalizer` (may be null) is applied to the
+  // Adds tokens as the reference does: a token of the vocabulary keeps its id, others get the next ids; a
+  // token that was added before with other flags is replaced. `normalizer` (may be null) is applied to the
   // content of normalized tokens. Throws kFormat for a token whose content vanishes when it is normalised.
   void add(const std::vector<AddedToken>& tokens, const Vocabulary& vocabulary, const Normalizer* normalizer,
            const std::string& origin);
@@ -77,8 +77,8 @@ class AddedTokens {
   };
   enum class Pass { kRaw, kNormalized };
   bool has(Pass pass) const noexcept { return !matcher(pass).empty(); }
-  // Whether a token that is sought in the normalised text might begin with what BERT's normaliser makes of
-  // one of the text's characters.
+  // Whether a token that is searched for in the normalised text might begin with what BERT's normaliser makes
+  // of one of the text's characters.
   bool may_begin_in(std::string_view text) const noexcept;
   // Visits the parts of a text in order.
   void split(std::string_view text, Pass pass, const std::function<void(const Part&)>& visit) const;
@@ -92,7 +92,8 @@ class AddedTokens {
   const StringMatcher& matcher(Pass pass) const noexcept { return pass == Pass::kRaw ? raw_ : normalized_; }
   void rebuild_matchers(const Normalizer* normalizer, const std::string& origin);
 
-  std::vector<AddedToken> special_list_, plain_list_;  // in the order of adding; decide what is sought where
+  std::vector<AddedToken> special_list_,
+      plain_list_;  // in the order of adding; they determine what is searched for where
   std::unordered_set<std::string> special_;
   std::unordered_map<std::string, std::int32_t> ids_;
   std::map<std::int32_t, AddedToken> by_id_;  // the latest flags of each id

@@ -1,12 +1,12 @@
-// Chat templates: what makes a prompt of messages, in the words that a model was trained with.
+// Chat templates: they turn messages into a prompt, in the format that a model was trained with.
 //
 //   const auto chat = text::ChatTemplate::parse(text::builtin_chat_template("vicuna").source, "vicuna");
 //   const text::ChatMessage messages[] = {{"user", "Who built the Bell Rock lighthouse?"}};
 //   chat.render(messages, {.eos_token = "</s>"});  // "A chat between … USER: Who built …? ASSISTANT:"
 //
-// Templates are programs in the language of Jinja. This runs the part of it that published chat templates
-// use, in the settings of Hugging Face and to the same text; anything else is refused by name, and what does
-// not end is stopped.
+// Templates are programs in the language of Jinja. This class runs the part of the language that published
+// chat templates use, with the settings of Hugging Face and the same output. Anything else is refused by
+// name, and templates that do not end are stopped.
 #pragma once
 
 #include <ctime>
@@ -33,13 +33,13 @@ class ChatTemplate {
   static ChatTemplate parse(std::string_view source, const std::string& origin);
 
   struct RenderOptions {
-    bool add_generation_prompt = true;           // end with what the assistant's answer follows
+    bool add_generation_prompt = true;           // end with the beginning of the assistant's turn
     std::string bos_token = {}, eos_token = {};  // undefined if empty
     base::json::object variables = {};           // others by name, such as tools; they replace those above
     const std::tm* now = nullptr;                // for strftime_now(), which is undefined without
   };
-  // The prompt. It holds the special tokens that the template puts there: tokenise it without adding more,
-  // but for a beginning that bos_token lacks (Vicuna's). Thread-safe. Throws "ORIGIN:LINE: …":
+  // The prompt. It contains the special tokens that the template writes: tokenise it without adding more,
+  // except the bos where the template does not write it (Vicuna's). Thread-safe. Throws "ORIGIN:LINE: …":
   // kInvalidArgument (the template refuses the messages; a message is not UTF-8), kFormat (the template does
   // not fit the messages), kUnsupported, kResourceExhausted (it makes too many steps or too much text).
   std::string render(std::span<const ChatMessage> messages, const RenderOptions& options) const;
@@ -51,8 +51,8 @@ class ChatTemplate {
 };
 
 // The chat template of a model's folder: chat_template.jinja, else the key chat_template of
-// tokenizer_config.json (of several the one named "default"); none if there is neither. Throws as parse(),
-// kIo, and kNotFound if of several none is the default.
+// tokenizer_config.json (of several the one named "default"); nullopt if there is neither. Throws as parse(),
+// kIo, and kNotFound if there are several and none is named "default".
 std::optional<ChatTemplate> load_chat_template(const formats::ModelFolder& folder);
 // The same, not parsed.
 struct ChatTemplateSource {
@@ -65,10 +65,10 @@ struct BuiltinChatTemplate {
   std::string_view name;
   std::string_view source;
   std::string_view bos_token, eos_token;
-  std::vector<std::string> stop;  // strings that end an answer, beside eos_token
+  std::vector<std::string> stop;  // strings that end an answer, besides eos_token
 };
 // By name: "llama-2-chat", "vicuna", "falcon-instruct", "mpt-instruct", "chatml" (MPT-chat), "bloomz". Throws
-// kNotFound, which lists them.
+// kNotFound, with the list.
 const BuiltinChatTemplate& builtin_chat_template(std::string_view name);
 std::span<const BuiltinChatTemplate> builtin_chat_templates();
 

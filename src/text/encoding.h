@@ -1,4 +1,4 @@
-// What a tokenizer makes of text: token ids, and where in the text each token came from.
+// The output of a tokenizer: token ids, and where in the text each token came from.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ struct TokenizedText {
   std::vector<std::int32_t> ids;
   std::vector<ByteSpan> offsets;       // as the reference's offsets, in bytes
   std::vector<std::int32_t> word_ids;  // index of the pre-tokenised word, from 0; non-decreasing
-  // The offsets that a token has as the first of a slice, if the tokenizer makes that difference (byte-level
-  // ones with add_prefix_space); else empty.
+  // The offsets of each token if it is the first of a slice, where they differ (byte-level tokenizers with
+  // add_prefix_space); otherwise empty.
   std::vector<ByteSpan> first_offsets;
 
   std::size_t size() const noexcept { return ids.size(); }
@@ -41,14 +41,15 @@ struct Encoding {
   std::size_t size() const noexcept { return ids.size(); }
 };
 
-// The context's share of one window: tokens [begin, end) of its TokenizedText.
+// The part of the context in one window: tokens [begin, end) of its TokenizedText.
 struct ContextSlice {
   std::size_t begin = 0, end = 0;
 };
 
-// How `context_tokens` are cut when `room` of them fit beside the question: starts 0, room - stride, 2 (room
-// - stride), …; the last slice ends the text and may be short. One slice if all fit, also for 0 tokens.
-// Throws kInvalidArgument if room == 0 ("too short …"), or stride >= room when the text overflows.
+// Cuts `context_tokens` into slices when `room` of them fit beside the question. They start at multiples of
+// room - stride; the last slice ends with the text and may be short. There is one slice if all tokens fit,
+// also for 0 tokens. Throws kInvalidArgument if room == 0 ("too short …"), or stride >= room when the text
+// overflows.
 std::vector<ContextSlice> slice_context(std::size_t context_tokens, std::size_t room, std::size_t stride);
 
 }  // namespace kvasir::text

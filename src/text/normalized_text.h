@@ -1,9 +1,8 @@
-// A text on its way through the normalisers: what it has become, and which bytes of the original each of its
-// bytes came from.
+// A text during normalisation: its current form, and which bytes of the original each of its bytes came from.
 //
-// Alignments follow the reference (NormalizedString of tokenizers 0.22): a code point that takes the place of
-// others carries the span of the first of them; an inserted one copies the span of the code point before it;
-// what is deleted belongs to nobody.
+// Alignments follow the reference (NormalizedString of tokenizers 0.22): a code point that replaces others
+// has the span of the first of them; an inserted one copies the span of the code point before it; deleted
+// text is in no span.
 #pragma once
 
 #include <cstddef>
@@ -30,15 +29,15 @@ using unicode::Change;
 
 class NormalizedText {
  public:
-  // A fragment of a text may be normalised slice by slice, if nobody can tell; what happens to the ends of a
-  // fragment then has to know which slices have them.
+  // A fragment of a text may be normalised slice by slice if the result is the same. Operations on the ends
+  // of a fragment then have to know which slices contain them.
   struct Ends {
     bool first = true, last = true;
   };
   // original must be well-formed UTF-8; it begins at byte `shift` of the text that spans are to refer to.
   NormalizedText(std::string_view original, std::size_t shift) : NormalizedText(original, shift, Ends{}) {}
   NormalizedText(std::string_view original, std::size_t shift, Ends ends);
-  // A part of another one, or (no piece) nothing yet, to be built by append().
+  // A part of another text, or (without a piece) an empty one, to be built by append().
   NormalizedText(const NormalizedText& from, Piece piece);
   static NormalizedText empty_like(const NormalizedText& from) { return {from, Piece{}}; }
 
@@ -52,7 +51,7 @@ class NormalizedText {
 
   ByteSpan origin_of_byte(std::size_t at) const noexcept { return origins_[at]; }
 
-  // Adds to the end; all of `text` comes from `origin`.
+  // Appends `text`, all of which comes from `origin`.
   void append(std::string_view text, ByteSpan origin) {
     text_.append(text);
     origins_.resize(text_.size(), origin);
@@ -65,13 +64,13 @@ class NormalizedText {
 
   void filter(const std::function<bool(char32_t)>& keep);
   void map(const std::function<char32_t(char32_t)>& to);
-  void lowercase_ascii();  // precondition: text() has nothing else
+  void lowercase_ascii();  // precondition: text() is ASCII
   // `deleted` code points fall away at the beginning and at the end.
   void strip(bool left, bool right);
-  // Puts the string before a text that is not empty, as if it stood in the text's first code point.
+  // Puts the string before a text that is not empty, with the span of the text's first code point.
   void prepend(std::string_view prefix);
-  // Replaces every match from the left. Throws kResourceExhausted if the text grows beyond measure: a list of
-  // replacements can double it each time.
+  // Replaces every match from the left. Throws kResourceExhausted if the text becomes too large: each of a
+  // list of replacements can double it.
   void replace(const Pattern& pattern, std::string_view by);
 
  private:

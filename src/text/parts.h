@@ -1,4 +1,4 @@
-// The parts that a tokenizer is made of, which are those of tokenizer.json.
+// The parts of a tokenizer, as in tokenizer.json.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,8 @@ struct TokenizerParts {
   PostProcessor post_processor;
   std::unique_ptr<Decoder> decoder;
   AddedTokens added_tokens;
-  std::optional<bool>
-      pad_left;  // "padding", if the file has it; its "truncation" and the rest of it do not count
+  std::optional<bool> pad_left;  // direction of "padding", if the file has it; the rest of "padding" and
+                                 // "truncation" are ignored
 };
 
 }  // namespace kvasir::text

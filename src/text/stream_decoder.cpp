@@ -55,7 +55,7 @@ std::string StreamDecoder::finish() {
 }
 
 StopStrings::StopStrings(const std::vector<std::string>& strings) : nodes_(1) {
-  constexpr std::size_t kMaxNodes = 65'536;  // far more than anybody asks for; some 100 bytes each
+  constexpr std::size_t kMaxNodes = 65'536;  // far more than needed in practice; some 100 bytes each
   for (std::size_t i = 0; i < strings.size(); ++i) {
     const std::string which = "stop string " + std::to_string(i + 1);
     if (strings[i].empty()) throw Error(ErrorCode::kInvalidArgument, which + " is empty");

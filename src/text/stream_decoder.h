@@ -1,4 +1,4 @@
-// Text of tokens that come one after the other: each piece as soon as it is final.
+// The text of tokens that arrive one by one: each piece as soon as it is final.
 //
 //   text::StreamDecoder decoder(tokenizer, {.skip_special_tokens = true});
 //   text::StopStrings stops({"\nUser"});
@@ -19,10 +19,10 @@
 
 namespace kvasir::text {
 
-// All pieces together are what Tokenizer::decode makes of all ids. A piece never ends within a character, and
-// holds nothing that tokens to come could change: bytes that may still become a character (or, of Llama's
-// byte tokens, a run of them, which is text only as a whole), spaces that a clean-up may take. Costs the same
-// for each token, however many there were.
+// All pieces together equal Tokenizer::decode of all ids. A piece never ends within a character, and contains
+// nothing that later tokens could change, such as bytes of an incomplete character, a run of Llama's byte
+// tokens (which is decoded as a whole), or spaces that a clean-up may remove. The cost per token does not
+// depend on the number of tokens before.
 class StreamDecoder {
  public:
   StreamDecoder(const Tokenizer& tokenizer, const Tokenizer::DecodeOptions& options);
@@ -37,8 +37,9 @@ class StreamDecoder {
   std::unique_ptr<TokenStage> stage_;
 };
 
-// Ends a text before the first of some strings, and holds back what may become one of them. The first to be
-// complete counts; of those that end together, the longest. How the text is cut into pieces does not matter.
+// Ends a text before the first of several stop strings, and holds back text that may become one of them. The
+// string that is complete first counts; of those that end together, the longest. The result does not depend
+// on how the text is cut into pieces.
 class StopStrings {
  public:
   // Throws kInvalidArgument for an empty string, one that is not UTF-8, and more than 64 KiB of them.
@@ -50,11 +51,11 @@ class StopStrings {
   std::string finish();  // what was held back, if no stop string came
 
  private:
-  // An automaton of all the strings' beginnings (Aho and Corasick, 1975).
+  // An automaton of the prefixes of all strings (Aho and Corasick, 1975).
   struct Node {
     std::map<char, std::size_t> children;
-    std::size_t fallback = 0;  // the longest beginning that this one ends with
-    std::size_t length = 0;    // of this beginning
+    std::size_t fallback = 0;  // the longest prefix that this prefix ends with
+    std::size_t length = 0;    // of this prefix
     std::size_t match = 0;     // length of the longest stop string that this ends with, 0: none
   };
   std::size_t follow(std::size_t node, char c) const;

@@ -1,4 +1,4 @@
-// Where a tokeniser puts its tokens.
+// Collects the tokens of a text.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +29,7 @@ class TokenSink {
       push(id, span);
     }
   }
-  // An added token, a word by itself, which stands in the text as `found`.
+  // An added token, which is a word of its own and appears in the text as `found`.
   void add_added(std::int32_t id, ByteSpan span, std::string_view found) {
     next_word();
     if (trimmer_ != nullptr) {
@@ -56,8 +56,9 @@ class TokenSink {
     out_.word_ids.reserve(tokens);
     capacity_ = tokens;
   }
-  // The rest of the text will be like what was seen of it, so a long text needs one or two more allocations
-  // and leaves little unused (16 bytes a token: doubling would cost more than the text).
+  // Assumes that the rest of the text is like the part seen so far, so a long text needs one or two more
+  // allocations and leaves little memory unused (at 16 bytes per token, doubling would cost more than the
+  // text).
   void grow(std::size_t seen_bytes) {
     const std::size_t tokens = out_.ids.size();
     const double tokens_per_byte =

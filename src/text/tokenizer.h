@@ -24,7 +24,7 @@ namespace kvasir::text {
 
 class Decoder;
 
-// Special tokens that the question-answering code needs to know by role.
+// Special tokens that the question-answering code needs by role.
 struct SpecialIds {
   std::optional<std::int32_t> cls, sep, pad, unk, mask;
 };
@@ -34,14 +34,14 @@ struct GgufVocabulary;
 
 class Tokenizer {
  public:
-  // Reads tokenizer.json; else what the class of tokenizer can be built from: vocab.txt (BERT and its kin,
-  // MPNet), vocab.json with merges.txt (RoBERTa, Longformer, BART, GPT-2), the model file of SentencePiece
-  // (ALBERT, XLM-RoBERTa, DeBERTa-v2, Llama). Which class it is, tokenizer_config.json says, else
-  // config.json. tokenizer_config.json overrides what it does in transformers 4.57, the defaults of the class
-  // included: the normaliser of BERT's kin (do_lower_case is true where it is silent), add_prefix_space,
-  // trim_offsets, add_bos_token. Throws kNotFound, kIo, kFormat, kUnsupported.
+  // Reads tokenizer.json; otherwise the files from which the tokenizer's class can be built: vocab.txt (BERT
+  // and its relatives, MPNet), vocab.json with merges.txt (RoBERTa, Longformer, BART, GPT-2), the model file
+  // of SentencePiece (ALBERT, XLM-RoBERTa, DeBERTa-v2, Llama). The class is that of tokenizer_config.json,
+  // otherwise of config.json. tokenizer_config.json overrides the same settings as in transformers 4.57,
+  // including the defaults of the class: the normaliser of BERT and its relatives (do_lower_case defaults to
+  // true), add_prefix_space, trim_offsets, add_bos_token. Throws kNotFound, kIo, kFormat, kUnsupported.
   static Tokenizer load(const formats::ModelFolder& folder);
-  // Of a GGUF file's metadata; see gguf_vocabulary.h. `origin` names the file in errors.
+  // From a GGUF file's metadata; see gguf_vocabulary.h. `origin` names the file in errors.
   static Tokenizer from_gguf(const GgufVocabulary& vocabulary, const std::string& origin);
 
   // Text to tokens, no template. Precondition: well-formed UTF-8. Memory beyond the result: that of a slice
@@ -52,16 +52,16 @@ class Tokenizer {
   // too long; kFormat for a character that the vocabulary lacks, if it also lacks the unknown token.
   TokenizedText tokenize(std::string_view text) const;
 
-  // One text or a pair, in the template of the post-processor (or bare).
+  // One text or a pair, with the template of the post-processor or without.
   struct EncodeOptions {
     bool add_special_tokens = true;
   };
   Encoding encode(std::string_view text, const EncodeOptions& options) const;
   Encoding encode(std::string_view text, std::string_view pair, const EncodeOptions& options) const;
-  // The template around two slices of texts tokenised before: how a window is made without tokenising again.
+  // Puts the template around slices of two tokenised texts: makes a window without tokenising again.
   Encoding join(const TokenizedText& first, ContextSlice first_slice, const TokenizedText& second,
                 ContextSlice second_slice) const;
-  // The same of one text.
+  // The same for one text.
   Encoding join(const TokenizedText& text, ContextSlice slice) const;
   // Special tokens that the templates add: to one text (2 for BERT), to a pair (3).
   std::size_t single_template_tokens() const noexcept;
@@ -73,10 +73,9 @@ class Tokenizer {
     bool clean_up_tokenization_spaces = false;
   };
   std::string decode(std::span<const std::int32_t> ids, const DecodeOptions& options) const;
-  // The token that decode() makes text of; none for an id that it skips.
+  // The token for which decode() writes text; nullopt for an id that it skips.
   std::optional<std::string_view> decoded_token(std::int32_t id, const DecodeOptions& options) const;
-  // The bytes that the token adds in the middle of a text; none for a special token and an id that does not
-  // exist.
+  // The bytes that the token adds in the middle of a text; empty for special tokens and unknown ids.
   std::string token_bytes(std::int32_t id) const;
   const Decoder& decoder() const noexcept;
 

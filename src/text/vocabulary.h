@@ -1,4 +1,4 @@
-// Tokens and their ids, both ways.
+// Maps tokens to ids and back.
 #pragma once
 
 #include <algorithm>
@@ -11,13 +11,13 @@
 namespace kvasir::text {
 
 inline constexpr std::int32_t kNoToken = -1;
-// Far above any real vocabulary (the largest has 1 million): what a file says beyond it is a fault, not a
-// wish for memory.
+// Far above any real vocabulary (the largest has 1 million): a larger id in a file is an error, so that it
+// cannot request huge memory.
 inline constexpr std::int32_t kMaxTokenId = 10'000'000;
 
-// What a string is sought by: a hash, its first eight bytes and its length. Can be continued byte by byte, so
-// that the keys of all beginnings of a word fall out of one pass. Most tokens have at most eight bytes; for
-// those the key holds all of the string.
+// The key of a string: a hash, its first eight bytes and its length. It can be extended byte by byte, so that
+// one pass yields the keys of all prefixes of a word. Most tokens have at most eight bytes; for those the key
+// contains the whole string.
 class TokenKey {
  public:
   constexpr TokenKey() = default;
@@ -64,8 +64,8 @@ class Vocabulary {
   // What to do with a token that is listed twice.
   enum class Repeated {
     kError,
-    kLastWins,  // and the ids before are free again
-    kLastFound  // but all its ids remain its own
+    kLastWins,  // and its earlier ids become free
+    kLastFound  // but it keeps all its ids
   };
   // `origin` names the list in errors. Throws kFormat for an id that two tokens have, and for a repeated
   // token.
@@ -109,12 +109,13 @@ class Vocabulary {
   static constexpr std::uint32_t kIdMask = (1U << kIdBits) - 1;
   static_assert(kMaxTokenId < static_cast<std::int32_t>(kIdMask));  // so that no slot in use looks free
 
-  // FNV's low bits are good, its high ones less so for short strings; the multiplication mends that.
+  // The low bits of FNV are well distributed, the high ones less so for short strings; the multiplication
+  // fixes that.
   static std::uint64_t mix(const TokenKey& key) noexcept {
     return (key.hash_ ^ key.hash_ >> 32) * 0x9E3779B97F4A7C15;
   }
-  // One bit of 2^17 (16 KiB: stays in the first-level cache) for each token: of strings that are no token it
-  // refuses 4 of 5 without touching the slots.
+  // One bit of 2^17 (16 KiB: stays in the first-level cache) for each token: it rejects 4 of 5 strings that
+  // are not tokens without touching the slots.
   static constexpr int kFilterBits = 17;
   static std::size_t filter_bit(const TokenKey& key) noexcept {
     return (key.hash_ ^ key.hash_ >> 29) & ((std::size_t{1} << kFilterBits) - 1);

@@ -1,4 +1,4 @@
-// The Unicode normalisation forms, as the reference's tables (Unicode 9.0) have them.
+// The Unicode normalisation forms, by the reference's tables (Unicode 9.0).
 #pragma once
 
 #include <cstddef>
@@ -8,15 +8,15 @@
 
 namespace kvasir::unicode {
 
-// The forms leave such a text as it is.
+// All forms leave ASCII as it is.
 bool has_only_ascii(std::string_view text) noexcept;
 
-// Whether it is plain to see that a text is in NFC: most are.
+// Whether a quick check shows that a text is in NFC; most are.
 bool is_plain_nfc(std::string_view text) noexcept;
 
 enum class Form { kNfd, kNfkd, kNfc, kNfkc };
 
-// One code point of a transformed text, and what it does with the text before.
+// One code point of a transformed text, and its relation to the text before the change.
 struct Change {
   char32_t code_point;
   // 0: takes the place of the next code point; -n: as 0, and the n code points after that are deleted;
@@ -24,10 +24,10 @@ struct Change {
   std::int32_t change;
 };
 
-// What normalising does to a well-formed text.
+// The changes by which a well-formed text is normalised.
 //
-// Reordered marks keep the order of the spans: the reference hands the changes out after sorting, so the n-th
-// mark of a sorted run carries the span of the n-th mark of the text.
+// Reordered marks keep the order of the spans: the reference assigns the changes after sorting, so the n-th
+// mark of a sorted run has the span of the n-th mark of the text.
 std::vector<Change> normalize(std::string_view text, Form form);
 
 inline constexpr char32_t kHangulBase = 0xAC00;

@@ -7,13 +7,14 @@
 
 namespace kvasir::unicode {
 
-// str.lower(): full Unicode mapping, with U+0130 as two code points and the final form of sigma by its
-// neighbours. Precondition: well-formed UTF-8.
+// str.lower(): full Unicode mapping, with U+0130 as two code points and the final form of sigma depending on
+// its neighbours. Precondition: well-formed UTF-8.
 std::string to_lower(std::string_view text);
-// Appends that of the code point at a byte of the text; returns how many bytes the text has it in.
+// Appends the lower case of the code point at a byte of the text; returns the number of bytes of that code
+// point.
 std::size_t append_lower(std::string_view text, std::size_t at, std::string& out);
 
-// \w of Python's re on str: letters and numbers of any script and "_"; combining marks are not in it.
+// \w of Python's re on str: letters and numbers of any script and "_"; combining marks are not included.
 bool is_word_char(char32_t c) noexcept;
 
 // str.isspace() for one character; the separators of str.split() and the characters of str.strip().

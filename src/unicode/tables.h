@@ -43,7 +43,7 @@ extern const std::uint8_t kDecompositionGroups[], kDecompositionBlocks[];
 extern const std::uint16_t kDecompositionValues[];
 extern const Properties kRecords[];
 // Entry: length of the canonical decomposition | length of the compatibility one << 8, then both. A length of
-// 0 means: none of its own (compatibility falls back to canonical).
+// 0 means that there is none (compatibility falls back to canonical).
 extern const char32_t kDecompositionPool[];
 extern const Composition kCompositions[];  // sorted by (first, second)
 extern const std::size_t kCompositionCount;
@@ -67,7 +67,7 @@ inline bool is_white_space(char32_t c) noexcept {
   return (properties(c).flags & kWhiteSpace) != 0;
 }
 
-// Full decompositions as in the tables; empty if c decomposes to itself. Hangul syllables are not in them.
+// Full decompositions as in the tables; empty if c decomposes to itself. Hangul syllables are not included.
 inline std::u32string_view canonical_decomposition(char32_t c) noexcept {
   const char32_t* entry =
       tables::kDecompositionPool + tables::lookup(tables::kDecompositionGroups, tables::kDecompositionBlocks,

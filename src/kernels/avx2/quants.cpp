@@ -1,7 +1,8 @@
-// Products of quants with vpmaddubsw, whose pairs of products have 16 bits. Weights of up to 15 leave room
-// for the sum of eight groups in them (16 · 15 · 127 = 30480 <= 32767), those of up to 31 for four (31496),
-// of up to 63 for two (32004). Bytes of Q8_0 do not fit (2 · 255 · 127): there the magnitudes of the weights
-// meet the activations with the weights' signs, of which a pair is at most 2 · 128 · 127 = 32512.
+// Products with quants by vpmaddubsw, which adds pairs of products in 16 bits. With weights of up to 15, the
+// sum of eight groups fits into 16 bits (16 · 15 · 127 = 30480 <= 32767), with up to 31 that of four (31496),
+// with up to 63 that of two (32004). Bytes of Q8_0 do not fit (2 · 255 · 127): there the magnitudes of the
+// weights are multiplied with the activations, which get the weights' signs, so that a pair is at most 2 ·
+// 128 · 127 = 32512.
 #include "kernels/vector/quants.h"
 
 #include "kernels/avx2/simd.h"
@@ -41,8 +42,8 @@ struct Bytes : Avx2 {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(entries), x);
   }
   static Ints add_words(Ints a, int b) noexcept { return _mm256_add_epi32(a, words(b)); }
-  // Shifts to the right by a number that is known at run time, in all lanes: by one in a register of 128 bits
-  // for all is slower (Q4_K by a fifth).
+  // Shifts to the right by a number that is known at run time, given in all lanes: the instruction with one
+  // number in a register of 128 bits is slower (Q4_K by a fifth).
   using Count = __m256i;
   static Count count(std::size_t bits) noexcept { return words(static_cast<int>(bits)); }
   static Ints shift(Ints x, Count bits) noexcept { return _mm256_srlv_epi32(x, bits); }
@@ -100,11 +101,12 @@ inline __attribute__((always_inline)) __m256i products(const __m256i (&w)[N], co
   return add_all<N / kSummed>(words, [](__m256i a, __m256i b) { return _mm256_add_epi32(a, b); });
 }
 
-// A vector of columns at a time, whose weights of a scale lie in registers while all rows pass by: a quarter
-// faster than tiles of sums, which 16 registers do not hold, and far less code.
+// One vector of columns at a time: its weights of a scale stay in registers while all rows are multiplied
+// with them. This is a quarter faster than tiles of sums, for which 16 registers are too few, and far less
+// code.
 template <class B, class Type>
 struct Avx2Tile {
-  static constexpr std::size_t kTileRows = 16;  // enough to unpack for; 8 are up to 4 % slower
+  static constexpr std::size_t kTileRows = 16;  // enough to make up for unpacking; 8 are up to 4 % slower
   static constexpr bool kRowsAreConstant = false;
   static constexpr std::size_t panels(std::size_t) noexcept { return 1; }
   static constexpr std::size_t kVectors = kPanelColumns / B::kLanes;
@@ -165,7 +167,7 @@ struct Avx2Tile {
     }
   }
 
-  // Signed where the sign is taken off again.
+  // Signed, where the bias of the weights is removed again.
   static __m256i weight(__m256i x) noexcept {
     return Type::kMost > 127 ? _mm256_xor_si256(x, _mm256_set1_epi8(-128)) : x;
   }

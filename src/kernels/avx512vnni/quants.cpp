@@ -1,4 +1,4 @@
-// Products of quants with vpdpbusd.
+// Products with quants by vpdpbusd.
 #include "kernels/vector/quants.h"
 
 #include "kernels/avx512/simd.h"
@@ -33,8 +33,8 @@ struct Bytes : Avx512 {
     return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(entries), x);
   }
   static Ints add_words(Ints a, int b) noexcept { return _mm512_add_epi32(a, words(b)); }
-  // Shifts to the right by a number that is known at run time, in all lanes: by one in a register of 128 bits
-  // for all is slower (Q4_K by a fifth).
+  // Shifts to the right by a number that is known at run time, given in all lanes: the instruction with one
+  // number in a register of 128 bits is slower (Q4_K by a fifth).
   using Count = __m512i;
   static Count count(std::size_t bits) noexcept { return words(static_cast<int>(bits)); }
   static Ints shift(Ints x, Count bits) noexcept { return _mm512_srlv_epi32(x, bits); }
@@ -55,7 +55,8 @@ template <class B, class Type>
 struct VnniTile {
   static constexpr std::size_t kTileRows = 8;  // 16 sums of two panels
   static constexpr bool kRowsAreConstant = true;
-  // Few rows read panels as fast as the memory can: one after the other, an eighth faster than two at once.
+  // With few rows, panels are read as fast as the memory allows: one after the other is an eighth faster than
+  // two at once.
   static constexpr std::size_t panels(std::size_t rows) noexcept { return rows <= 4 ? 1 : 2; }
 
   template <std::size_t R, std::size_t P>
@@ -102,7 +103,7 @@ struct VnniTile {
     }
   }
 
-  // The offsets of the weights, times what they will be multiplied with.
+  // The offsets of the weights, times the activations that they will be multiplied with.
   template <std::size_t R, std::size_t P>
   static void start(const RowQuant* heads, std::size_t stride, std::size_t t,
                     __m512i (&sums)[R][P]) noexcept {

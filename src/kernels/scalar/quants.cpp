@@ -1,4 +1,4 @@
-// The reference of products of quants.
+// The reference of products with quants.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -41,7 +41,7 @@ struct Column {
 constexpr std::size_t kMostElements = tensor::kSuperQuantElements;
 constexpr std::size_t kScaleElements = 16;  // elements that share a scale, at least
 
-// What a quant of one column stands for: x = scales[e / 16] q + minima[e / 16].
+// The values of a quant of one column: x = scales[e / 16] q + minima[e / 16].
 struct Values {
   std::array<int, kMostElements> q;
   std::array<float, kMostElements / kScaleElements> scales, minima;
@@ -136,7 +136,7 @@ void read(DType dtype, const Column& c, Values& out) noexcept {
   }
 }
 
-// How a type goes: elements per scale, and whether it has minima.
+// Elements per scale of a type, and whether it has minima.
 struct Scaling {
   std::size_t elements;
   bool minima;
@@ -175,7 +175,7 @@ float add_quant(const Values& w, const Scaling& scaling, std::size_t elements, c
   return sum;
 }
 
-constexpr std::size_t kRows = 32;  // that share the reading of a column
+constexpr std::size_t kRows = 32;  // for which a column is unpacked once
 using Sums = std::array<float, kRows>;
 
 // Sums of some rows with one column.

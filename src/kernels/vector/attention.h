@@ -2,9 +2,9 @@
 //
 // Keys are taken in blocks. For each: K and V are packed into panels once (in pages they lie so already);
 // then, for each tile of query rows, scores = q Kᵀ, their exponentials, and their product with V. From the
-// second block on a row keeps a running maximum and sum, and what it has so far is scaled down when the
-// maximum rises (Milakov & Gimelshein 2018, Dao et al. 2022). What happens to a row depends on its own
-// numbers only, not on its tile. Keys outside a row's window have weight 0.
+// second block on, each row keeps a running maximum and sum, and its result so far is scaled down when the
+// maximum rises (Milakov & Gimelshein 2018, Dao et al. 2022). The result of a row depends on its own numbers
+// only, not on its tile. Keys outside a row's window have weight 0.
 #pragma once
 
 #include <cassert>
@@ -30,7 +30,7 @@ struct Fp32Operands {
                         float* panel) noexcept {
     pack_panel<S>(k, stride, keys, head_dim, panel);
   }
-  // One vector of columns of a panel [keys][16]; those outside the mask become 0.
+  // One vector of columns of a panel [keys][16]; columns outside the mask become 0.
   static void pack_values(const float* v, std::size_t stride, std::size_t keys, typename S::Mask columns,
                           float* panel) noexcept {
     for (std::size_t j = 0; j < keys; ++j) {
@@ -41,7 +41,7 @@ struct Fp32Operands {
   static void put(float* p, typename S::Vec x, Lanes lanes) noexcept {
     store<S>(p, x, lanes);
   }
-  // What follows `count` elements of a row up to the next whole step becomes 0.
+  // Sets to 0 what follows `count` elements of a row, up to the next whole step.
   static void pad(float*, std::size_t) noexcept {}
 };
 
@@ -56,7 +56,7 @@ struct Attention {
   // Keys per block. With head_dim 64: K and V panels 256 KiB, half of the smallest L2; the scores of 12 rows
   // 25 KiB of the 32 of L1. Sequences of up to 512 tokens, all that BERT can do, are one block.
   static constexpr std::size_t kKeyBlock = 512;
-  // Panels per tile: what the register file holds of full tiles.
+  // Panels per tile: as many as the registers hold for full tiles.
   static constexpr std::size_t kPanels = tile_panels<Tile>(S::kTileRows);
   static constexpr std::size_t kRows = S::kTileRows;
 
@@ -114,7 +114,7 @@ struct Attention {
   }
 
   // keys <= kKeyBlock rows from key `first` on: K as panels of 16 keys [head_dim][16], V as panels of 16
-  // columns [keys][16]. (In place, rows lie a whole hidden state apart, and share few cache sets.)
+  // columns [keys][16]. (Unpacked rows lie a whole hidden state apart, and share few cache sets.)
   static void pack_block(const AttentionCall& call, const Layout& layout, std::size_t first, std::size_t keys,
                          float* scratch) noexcept {
     const float* k = call.k + first * call.kv_stride;
@@ -135,7 +135,7 @@ struct Attention {
   }
 
   // Weights are powers of two instead of e: log2(e) goes into the scale of q, and 2^x needs no reduction by a
-  // multiple of ln 2. Differences are at most 0; 2^-126 stands for all that is smaller.
+  // multiple of ln 2. Differences are at most 0; anything smaller becomes 2^-126.
   static constexpr float kLog2E = 1.44269504F;
   static Vec power(Vec difference) noexcept {
     const Vec x = S::max(S::set(-126.0F), difference);
@@ -146,8 +146,8 @@ struct Attention {
     S::store(out, power(S::set(difference)));
     return out[0];
   }
-  // Scores of one row become weights as the second product takes them; returns their sum. `out` may begin
-  // where x does or before: what is written lies behind what is read next.
+  // Turns the scores of one row into the weights that the second product takes; returns their sum. `out` may
+  // begin at or before x, because writing stays behind reading.
   static float powers(const float* x, std::size_t count, float max, Row* out) noexcept {
     const Vec shift = S::set(max);
     return Elementwise<S>::sum(count, [&](Vec sum, std::size_t i, auto m) {
@@ -202,8 +202,8 @@ struct Attention {
     return {.begin = begin, .end = end < block.keys ? end : block.keys};
   }
 
-  // Scores of one row become weights, in powers of two; the running maximum and sum follow. Returns the
-  // factor by which what the row has so far is to be scaled down.
+  // Turns the scores of one row into weights, powers of two, and updates the running maximum and sum. Returns
+  // the factor by which the row's result so far is to be scaled down.
   static float weigh(const AttentionCall& call, const Layout& layout, const Block& block, std::size_t row,
                      std::size_t keys, float* scores, float* scratch) noexcept {
     float& max = scratch[layout.maxima + row];
@@ -217,7 +217,7 @@ struct Attention {
     if (range.begin >= range.end) {
       clear(0, keys);
       if (block.first > 0) return 1;
-      max = -3e38F;  // below any score, and finite: the difference of two is no NaN
+      max = -3e38F;  // below any score, and finite, so that the difference of two is not NaN
       sum = 0;
       return 0;
     }
@@ -237,7 +237,7 @@ struct Attention {
       decay = power(max - new_max);
     }
     const float block_sum = powers(x, count, new_max, weights + range.begin);
-    // Only now: the weights of these keys lie where scores of others were.
+    // Only now, because the weights of these keys overwrite scores of others.
     clear(0, range.begin);
     clear(range.end, keys);
     sum = block.first > 0 ? sum * decay + block_sum : block_sum;
@@ -245,7 +245,7 @@ struct Attention {
     return decay;
   }
 
-  // A tile of query rows against a block, of whose keys none of them sees more than the first so many.
+  // A tile of query rows; none of them sees more than the first `keys` keys of the block.
   struct Rows {
     std::size_t first, count, keys;
   };

@@ -178,7 +178,7 @@ struct Elementwise {
   }
 
   static bool all_finite(const float* x, std::size_t count) noexcept {
-    // x · 0 is 0 for finite x and NaN for others, and NaN stays in a sum.
+    // x · 0 is 0 for finite x and NaN for others, and a sum with NaN is NaN.
     return sum(count,
                [&](Vec a, std::size_t i, auto m) { return S::fma(load<S>(x + i, m), S::zero(), a); }) == 0;
   }

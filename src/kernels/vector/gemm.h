@@ -11,15 +11,15 @@
 
 namespace kvasir::kernels {
 
-// The rows of A and the panels of B that meet in a tile, and the panel that is fetched meanwhile.
+// The rows of A and the panels of B that a tile multiplies, and the panel that is prefetched meanwhile.
 struct TilePlace {
   std::size_t row, rows, panel, next;
-  bool first;  // of the tiles with these panels, which may still have to come from memory
+  bool first;  // the first tile with these panels, which may not be in cache yet
 
   bool fetches() const noexcept { return next != kNoPanel; }
 };
 
-// The operands of a tile of numbers that are not quantised: call.a has rows lda elements apart.
+// The operands of a tile without quantisation: the rows of call.a are lda elements apart.
 template <class Tile, class Call>
 TileCall<Tile> float_tile(const Call& call, const TilePlace& place) noexcept {
   const std::size_t steps = (call.b->k + Tile::kGroup - 1) / Tile::kGroup;
@@ -38,7 +38,7 @@ template <class S>
 inline constexpr auto add_bias =
     [](std::size_t, typename S::Vec sums, typename S::Vec bias) { return S::add(sums, bias); };
 
-// What a product is of: fp32 here, 8-bit integers in int8.h, bfloat16 in bf16.h.
+// The product of fp32; those of 8-bit integers, halves and quants are in int8.h, half.h and quants.h.
 template <class S>
 struct Fp32Product {
   using Tile = Fp32<S>;
@@ -51,7 +51,7 @@ struct Fp32Product {
   static TileCall<Tile> tile_call(const Call& call, const TilePlace& place) noexcept {
     return float_tile<Tile>(call, place);
   }
-  // What the product is at one vector of columns, bias added: value(row, sums, bias) for each of its rows.
+  // A function for one vector of columns: value(row, sums, bias) is the product in that row, with the bias.
   static auto values(const Call&, std::size_t) noexcept { return add_bias<S>; }
 };
 
@@ -65,7 +65,7 @@ struct Gemm {
   using Sum = typename Product::Sum;
   static constexpr std::size_t kTileRows = Product::kTileRows;
 
-  // Products whose own error hides that of rough_gelu().
+  // Products whose own error is larger than that of rough_gelu().
   static constexpr bool kRough = requires { Product::kRoughGelu; };
 
   // Rows of A whose starts are a multiple of 4 KiB apart share one set of the L1 cache, which has 8 ways on
@@ -83,8 +83,8 @@ struct Gemm {
         const std::size_t column = first + j;
         const typename S::Vec bias = call.bias == nullptr ? S::zero() : load<S>(call.bias + column, lanes);
         const auto value = Product::values(call, column);
-        // Copies of their own: what vectors are stored to may be anything to the compiler, what a lambda
-        // refers to included, and would be read anew for each row.
+        // Local copies: for the compiler, a store of a vector may change anything that a lambda captures by
+        // reference, so it would be read again for each row.
         const std::size_t begin = place.row, rows = place.rows, stride = width, ldc = call.ldc,
                           ldr = call.ldr;
         const Sum* from = sums + j;
@@ -103,8 +103,8 @@ struct Gemm {
   static typename S::Vec load_sums(const float* p) noexcept { return S::load(p); }
   static typename S::Ints load_sums(const std::int32_t* p) noexcept { return S::load_ints(p); }
 
-  // Tiles of about full height go through what follows while their sums are in registers, if that is nothing
-  // unusual: products of bytes, 384 deep, reach 85 to 91 % of the ceiling with it and 82 to 87 % without.
+  // Tiles of about full height are finished while their sums are in registers, in the usual cases: products
+  // of bytes, 384 deep, reach 85 to 91 % of the ceiling with it and 82 to 87 % without.
   static constexpr std::size_t kFusedRows = kTileRows - 3;
   static constexpr bool kFuses = requires(const Call& call, const TilePlace& place) {
     Product::tile_call(call, place);
@@ -114,7 +114,7 @@ struct Gemm {
            (call.activation == Activation::kNone ||
             (call.activation == Activation::kGelu && call.residual == nullptr));
   }
-  // R: as many rows as the tile has, or more.
+  // R: the number of rows of the tile, or more.
   template <std::size_t R, std::size_t P>
   static void fused_tile(const Call& call, const TilePlace& place) noexcept {
     if constexpr (R > kFusedRows) {
@@ -155,7 +155,7 @@ struct Gemm {
     });
   }
 
-  // All of a tile; `sums` is memory for those that are not finished in registers.
+  // A whole tile; `sums` is memory for sums that are not finished in registers.
   template <std::size_t Most, std::size_t P>
   static void tile(const Call& call, const TilePlace& place, Sum* sums) noexcept {
     constexpr std::size_t kWidth = P * kPanelColumns;
@@ -173,8 +173,8 @@ struct Gemm {
     finish(call, place, sums, kWidth);
   }
 
-  // All panels from `panel` to the end of the block, P at a time and fewer at the end, for all its rows, at
-  // most Most at a time, `most` if aliasing asks for less.
+  // All panels from `panel` to the end of the block, P at a time and fewer at the end, for all its rows, in
+  // tiles of at most Most rows, fewer if aliasing requires it.
   template <std::size_t Most, std::size_t P>
   static void panels(const Call& call, const GemmBlock& block, std::size_t panel) noexcept {
     constexpr std::size_t kWidth = P * kPanelColumns;
@@ -185,8 +185,8 @@ struct Gemm {
     alignas(64) Sum sums[Most * kWidth];
     for (; panel + P <= block.panel_end; panel += P) {
       // The last tile of a group fetches the next group into L2, so that its first tile does not wait for it.
-      // (Spread over all tiles it cost 2 %.) Few rows do nothing but read B, as fast as the memory can: there
-      // it only costs.
+      // (Spread over all tiles, the prefetches cost 2 %.) With few rows all time goes into reading B from
+      // memory, and prefetching only costs.
       const std::size_t next = panel + 2 * P <= block.panel_end ? panel + P : block.next_panel;
       const bool fetch = Most == kTileRows && next + P <= call.b->panels();
       for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, give or take a row
@@ -205,7 +205,7 @@ struct Gemm {
     }
   }
 
-  // Few rows take more panels at once, to have enough chains in flight, or fewer (see avx512vnni/quants.cpp).
+  // Few rows take more panels at once, for enough independent chains, or fewer (see avx512vnni/quants.cpp).
   template <std::size_t Rows>
   static void choose_tile(const Call& call, const GemmBlock& block) noexcept {
     constexpr std::size_t kPanels = Product::panels(Rows);

@@ -18,10 +18,10 @@ struct HalfTile : Fp32<S> {
   }
 };
 
-// Few rows read two panels as fast as the memory can, fetching kAhead steps of k ahead: the panels' own
-// elements, and at their ends the beginnings of the next two. Two cores (Zen 5) read a 4096 x 4096 matrix at
-// 92 to 95 % of the bandwidth for 1 to 4 rows, against 77 to 83 % as many panels at once as registers allow,
-// left to the processor's own prefetching; 8 rows lose by it.
+// For few rows, two panels are read as fast as the memory allows, prefetching kAhead steps of k ahead: the
+// panels' own elements, and at their ends the beginnings of the next two. Two cores (Zen 5) read a 4096 x
+// 4096 matrix at 92 to 95 % of the bandwidth for 1 to 4 rows, against 77 to 83 % with as many panels at once
+// as registers allow and the processor's own prefetching; 8 rows become slower.
 inline constexpr std::size_t kStreamedRows = 4, kStreamedPanels = 2;
 inline constexpr std::size_t kAhead = 4096 / (kPanelColumns * sizeof(std::uint16_t));
 

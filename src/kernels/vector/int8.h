@@ -1,4 +1,4 @@
-// What the instruction sets share of products of bytes: quantising rows, and what follows the sums.
+// The part of products of bytes that all instruction sets share: quantising rows, and what follows the sums.
 #pragma once
 
 #include <cassert>
@@ -65,7 +65,7 @@ struct Int8Rounding {
   };
   static Int8Scale int8_scale(const Range& range) noexcept {
     const float width = range.max - range.min;
-    // Nothing but zeros, or (in a model with weights as large as floats go) a range that is no float.
+    // Only zeros, or (with weights near the largest float) a range that overflows.
     if (!(width > 1e-30F && width < 3e38F)) return {.scale = 1, .inverse = 0, .zero = 0};
     const float inverse = static_cast<float>(kMaxActivation) / width;
     return {.scale = width / static_cast<float>(kMaxActivation),
@@ -74,7 +74,7 @@ struct Int8Rounding {
   }
 };
 
-// The values of a product of bytes; Derived adds how its sums are made.
+// The values of a product of bytes; Derived adds how its sums are computed.
 template <class S>
 struct Int8Values {
   using Call = Int8GemmCall;
@@ -84,7 +84,7 @@ struct Int8Values {
   static std::size_t row_bytes(const Call& call) noexcept { return call.a.stride; }
 
   static auto values(const Call& call, std::size_t column) noexcept {
-    // Scales and sums of weights are there for whole panels.
+    // Scales and sums of weights are stored for whole panels.
     const typename S::Vec scales = S::load(call.b->scales.data() + column);
     const typename S::Vec weights = S::load(call.b->sums.data() + column);
     return [zeros = call.a.zeros, row_scales = call.a.scales, scales, weights](

@@ -1,4 +1,4 @@
-// Keys and values into pages, and numbers out of them.
+// Stores keys and values in pages, and loads numbers from them.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace kvasir::kernels {
 
-// How the stored numbers of one type become floats, kLanes at a time; those that have scales without them.
+// Converts stored numbers of one type to floats, kLanes at a time, without their scales.
 template <class S, KvType kType>
 struct KvNumbers {
   static constexpr bool kScaled = kType == KvType::kQ8_0;
@@ -36,7 +36,7 @@ inline void put(std::int8_t* to, typename S::Vec x) noexcept {
   S::store_signed_bytes(to, S::to_ints(x));
 }
 
-// The vectors of a block of up to 32 elements, divided by their scale if they are to become bytes.
+// The vectors of up to 32 elements that share a scale, divided by it if they are to become bytes.
 template <class S, class Element>
 struct KvStoredBlock {
   static constexpr std::size_t kVectors = kKvBlock / S::kLanes;

@@ -1,6 +1,6 @@
 // The two products of attention with keys and values that lie in pages. They become floats as they are
-// loaded, so that what comes from memory is what is stored, once; each element of a result is one chain of
-// fused multiply-adds in the order of k, as in tile.h.
+// loaded, so that memory is read once, in the stored size; each element of a result is one chain of fused
+// multiply-adds in the order of k, as in tile.h.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ struct KvProducts {
   static constexpr std::size_t kVectors = kPanelColumns / S::kLanes;         // of one step of a panel
   static constexpr std::size_t kStep = kPanelColumns * Numbers::kSize;       // bytes
   static constexpr std::size_t kStepsPerLine = kStep < 64 ? 64 / kStep : 1;  // of the cache
-  // What is fetched meanwhile lies so many pages ahead: their parts are too short, and too far from each
-  // other, for the processor to guess what comes next.
+  // Prefetching is this many pages ahead. A head's parts of the pages are too short and too far apart for the
+  // processor to prefetch them.
   static constexpr std::size_t kAhead = 8;
 
   static std::size_t count_pages(const KvProduct& call) noexcept {  // of the block
@@ -43,8 +43,8 @@ struct KvProducts {
   static const std::byte* values(const KvProduct& call, std::size_t page) noexcept {
     return keys(call, page) + call.layout.values();
   }
-  // What is wanted so many pages after the first keys of the block, or after its first values: behind the
-  // keys come the values, then the keys of the next block, at last those of the next head.
+  // What is read `page` pages after the first keys of the block, or after its first values: the keys are
+  // followed by the values, these by the keys of the next block, and finally by those of the next head.
   static const std::byte* keys_or_next(const KvProduct& call, std::size_t page) noexcept {
     const std::size_t count = count_pages(call);
     return page < count ? keys(call, page) : values(call, (page - count) % count);
@@ -70,7 +70,7 @@ struct KvProducts {
     });
   }
 
-  // Adds the steps of k from `begin` to `end` of P panels, of which column(v, step) is vector v; fetches the
+  // Adds the steps of k from `begin` to `end` of P panels, whose vector v is column(v, step); prefetches the
   // same steps of the panels at `ahead`.
   template <std::size_t R, std::size_t P, class Column>
   static inline __attribute__((always_inline)) void add(RowPointers<float, R>& rows, RowRange steps,
@@ -173,8 +173,8 @@ struct KvProducts {
     }
     if constexpr (P > 1) tiles<R, P / 2, kKeys>(call, first, count);
   }
-  // Tiles that there are, by their rows: not of every number, because each is three or four functions of each
-  // type. One with more rows than are wanted computes some that nobody reads.
+  // The tile for a number of rows. There is not one for every number, because each is three or four functions
+  // for each type; a tile with more rows than needed computes some that are not used.
   static constexpr std::size_t fewer_rows(std::size_t rows) noexcept {
     return rows > 8 ? 8 : rows > 6 ? 6 : rows > 4 ? 4 : rows - 1;
   }
@@ -194,8 +194,8 @@ struct KvProducts {
   }
 };
 
-// out[rows, tokens] = a[rows, head_dim] · keysᵀ; rows <= S::kTileRows, as below, and so many there are of a
-// and out, whatever lies in those behind. Scores of a last page that is not full are whatever lies there.
+// out[rows, tokens] = a[rows, head_dim] · keysᵀ; here and below rows <= S::kTileRows, and a and out have
+// memory for kTileRows rows. Scores of a last page that is not full are whatever lies there.
 template <class S>
 void paged_keys(const KvProduct& call, std::size_t rows) noexcept {
   switch (call.layout.type) {

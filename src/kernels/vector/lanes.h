@@ -5,7 +5,7 @@
 
 namespace kvasir::kernels {
 
-// In place of a mask: all lanes. A type of its own, because masked stores are far slower on AMD's AVX2
+// All lanes, in place of a mask. A type of its own, because masked stores are far slower on AMD's AVX2
 // machines (GELU took three times as long on Zen 4).
 template <class S>
 struct AllLanes {};

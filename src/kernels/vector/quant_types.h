@@ -1,6 +1,6 @@
-// How each type of quant is unpacked, for the instruction set whose vectors of bytes B describes (see
-// avx2/quants.cpp). A vector of words is kLanes columns of a panel; pointers to a panel's words and halves
-// are those of the first of them.
+// Unpacks each type of quant, for the instruction set whose vectors of bytes B describes (see
+// avx2/quants.cpp). A vector of words holds kLanes columns of a panel; pointers to a panel's words and halves
+// point to the first of these columns.
 //
 // QuantType<B, dtype>(t) is the t-th scale of a quant, of kScales:
 //   kGroups    groups of 4 elements that share it: 8 or 4
@@ -22,21 +22,21 @@ inline constexpr std::size_t kWordBytes = 4 * kPanelColumns;  // of one word of 
 template <class B, tensor::DType kDType>
 struct QuantType;
 
-// The half of a quant.
+// The binary16 scale of a quant.
 template <class B>
 struct HalfScale {
   typename B::Vec d;
   HalfScale(const std::uint8_t*, const std::uint16_t* halves) noexcept : d(B::load_half(halves)) {}
 };
 
-// What types of 32 elements and one scale share: the scale is the half of the quant …
+// Types with 32 elements and one scale, which is the half of the quant …
 template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
 struct PlainQuant {
   static constexpr QuantLayout kLayout = quant_layout(kDType);
   static constexpr std::size_t kGroups = 8, kScales = 1;
   static constexpr int kOffset = kOffsetOf, kMost = kMostOf;
   static constexpr bool kMinima = false;
-  struct Head {  // which is read where it is needed: a register less till then
+  struct Head {  // read only where it is needed, which saves a register until then
     const std::uint16_t* halves;
     Head(const std::uint8_t*, const std::uint16_t* of) noexcept : halves(of) {}
   };
@@ -133,7 +133,7 @@ struct QuantType<B, tensor::DType::kIQ4_NL> : PlainQuant<B, tensor::DType::kIQ4_
   }
 };
 
-// The scales of scales and of minima, side by side in a word, the latter with the sign that they get.
+// The scales of the scales and of the minima, side by side in a word; those of the minima are negated.
 template <class B, std::size_t kWord>
 struct ScaleAndMinimum {
   typename B::Vec d, minus_dmin;
@@ -142,12 +142,12 @@ struct ScaleAndMinimum {
         minus_dmin(B::sub(B::zero(), B::high_halves(B::load_bytes(words + kWord * kWordBytes)))) {}
 };
 
-// Fields of the scales' words, which are those from First on.
+// Bit fields of the words that hold scales.
 template <class B>
 struct ScaleFields {
   const std::uint8_t* words;
 
-  // `bits` bits of a word from bit `first` on.
+  // `bits` bits of a word, from bit `first` on.
   typename B::Ints field(std::size_t word, std::size_t first, std::size_t bits) const noexcept {
     return B::both(B::shift_words(B::load_bytes(words + word * kWordBytes), first),
                    B::words((1 << bits) - 1));
@@ -166,8 +166,8 @@ struct SixBitScales {
   static constexpr bool kMinima = true;
   std::size_t t;
 
-  // The lower four bits of the last four lie in word 3, from `low` on, their upper two above one of the
-  // first.
+  // The last four have their lower four bits in word 3, from bit `low` on, and their upper two above one of
+  // the first four.
   Ints six_bits(const std::uint8_t* words, std::size_t word, std::size_t low) const noexcept {
     const ScaleFields<B> fields{words};
     const std::size_t byte = t % 4 * 8;
@@ -217,8 +217,8 @@ struct QuantType<B, tensor::DType::kQ5_K> : SixBitScales<B, tensor::DType::kQ5_K
   }
 };
 
-// Types with a scale for each 16 elements. Those of scale s are words W to W + 3 of the quarter s % 8 / 2 of
-// a half s / 8; pairs of bits lie side by side for the four quarters.
+// Types with a scale for each 16 elements. The elements of scale s are in words W to W + 3 of quarter s % 8 /
+// 2 of half s / 8; the pairs of bits of the four quarters lie side by side.
 template <class B, tensor::DType kDType, int kOffsetOf, int kMostOf>
 struct SixteenQuant {
   static constexpr QuantLayout kLayout = quant_layout(kDType);

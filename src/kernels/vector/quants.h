@@ -1,5 +1,5 @@
-// What the instruction sets share of products of quants: quantising rows, and what becomes of the sums of
-// integers. How each type is unpacked: quant_types.h.
+// The part of products with quants that all instruction sets share: rounding rows, and turning the sums of
+// integers into results. quant_types.h unpacks each type.
 #pragma once
 
 #include <cassert>
@@ -54,8 +54,8 @@ struct QuantRounding {
   }
 };
 
-// -offset times the sum of what elements a scale of a type covers in the t-th place: a pair of factors for
-// RowQuant::halves, in all lanes.
+// The factors of RowQuant::halves, as a pair in all lanes, that give -offset times the sum of the activations
+// which the t-th scale of a type covers.
 template <class B, class Type>
 inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_t t) noexcept {
   constexpr std::uint32_t kFactor = static_cast<std::uint16_t>(-Type::kOffset);
@@ -63,8 +63,9 @@ inline __attribute__((always_inline)) typename B::Ints offset_factors(std::size_
   return B::words(static_cast<int>(t % 2 == 0 ? kFactor : kFactor << 16));
 }
 
-// The panels of a matrix, as QuantMatrix has them, with the layout as a constant. (What QuantMatrix would
-// work out at run time could become a copy that is compiled for one instruction set and linked for all.)
+// The panels of a matrix, as QuantMatrix has them, with the layout as a constant. (Functions of QuantMatrix
+// must not be called here: a copy that is compiled for one instruction set could be the one that is linked
+// for all.)
 template <class Type>
 struct QuantPanels {
   static constexpr QuantLayout kLayout = Type::kLayout;
@@ -82,8 +83,9 @@ struct QuantPanels {
   const std::uint16_t* half_panel(std::size_t p) const noexcept { return halves + p * half_count; }
 };
 
-// Fetches what a thread that goes through whole panels, P at a time, reads about a microsecond later. Left to
-// the processor's own prefetching, decoding reaches half of the bandwidth, and a quarter with 8 rows.
+// Prefetches what a thread that goes through whole panels, P at a time, will read about a microsecond later.
+// With the processor's own prefetching alone, decoding reaches half of the bandwidth, and a quarter with 8
+// rows.
 template <class Type, std::size_t P>
 class Ahead {
  public:
@@ -96,12 +98,12 @@ class Ahead {
 
   void fetch(std::size_t quant, std::size_t t, const std::uint8_t* const (&words)[P],
              const std::uint16_t* const (&halves)[P]) noexcept {
-    // The ends of the panels are followed by the beginnings of the next ones, behind the other P - 1.
+    // After the end of a panel comes the beginning of its next one, which lies behind the other P - 1 panels.
     if (quant == last_ && t == 0) {
       bytes_ += bytes_to_next_;
       halves_ += halves_to_next_;
     }
-    // Loops, because GCC takes a lambda that only fetches for one that does nothing.
+    // Loops and not unroll(), because GCC drops a lambda that does nothing but prefetch.
     for (std::size_t p = 0; p < P; ++p) {
       for (std::size_t line = 0; line < kLines; ++line)
         __builtin_prefetch(words[p] + bytes_ + (t * kLines + line) * kWordBytes);
@@ -111,14 +113,14 @@ class Ahead {
 
  private:
   static constexpr std::size_t kQuantBytes = Type::kLayout.words * kWordBytes;
-  // Of 1, 2, 4 and 8 KiB what is best here, with one row as with 8, for all types.
+  // The best of 1, 2, 4 and 8 KiB, with one row and with 8, for all types.
   static constexpr std::size_t kAheadBytes = 4096;
   static constexpr std::size_t kQuants = (kAheadBytes + kQuantBytes - 1) / kQuantBytes;
   static constexpr std::size_t kLines = (Type::kLayout.words + Type::kScales - 1) / Type::kScales;
   std::size_t last_, bytes_, halves_, bytes_to_next_, halves_to_next_;
 };
 
-// What a quant says once, of each vector of columns.
+// The heads of a quant: what is read once per quant, for each vector of columns.
 template <class Type, std::size_t V>
 struct QuantHeads {
   typename Type::Head of[V];
@@ -157,8 +159,8 @@ struct QuantScales {
   }
 };
 
-// The product of one type, as Gemm takes it; Tile<B, Type> is how an instruction set makes its sums, of as
-// many rows as the template says (kRowsAreConstant) or the call.
+// The product of one type, as Gemm takes it; Tile<B, Type> computes the sums on an instruction set; the
+// number of rows is a template argument if kRowsAreConstant, otherwise that of the call.
 template <class B, tensor::DType kDType, template <class, class> class Tile>
 struct QuantProduct {
   using Call = QuantGemmCall;

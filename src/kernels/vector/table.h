@@ -17,7 +17,7 @@ template <class S>
 double multiply_adds(std::size_t rounds) noexcept {
   constexpr std::size_t kChains = 12;
   typename S::Vec sums[kChains];
-  // Different ones, lest the compiler takes them for one.
+  // Different values, so that the compiler does not merge the chains.
   unroll<kChains>([&](auto c) { sums[c] = S::set(static_cast<float>(c)); });
   volatile float input = 0.5F;  // unknown to the compiler, so that it cannot fold the loop
   const typename S::Vec x = S::set(input);

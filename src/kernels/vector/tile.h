@@ -10,8 +10,8 @@
 
 namespace kvasir::kernels {
 
-// Calls f(constant 0), …, f(constant N - 1): a loop that is unrolled whatever the optimiser thinks of it,
-// because an array that is indexed by a variable does not live in registers.
+// Calls f(constant 0), …, f(constant N - 1): a loop that is always unrolled, because an array that is indexed
+// by a variable is not kept in registers.
 template <std::size_t N, class F>
 inline __attribute__((always_inline)) void unroll(const F& f) noexcept {
   [&]<std::size_t... I>(std::index_sequence<I...>) __attribute__((always_inline)) {
@@ -20,7 +20,7 @@ inline __attribute__((always_inline)) void unroll(const F& f) noexcept {
   (std::make_index_sequence<N>{});
 }
 
-// Whatever x was, the compiler knows it no longer: loops over it are neither folded nor dropped.
+// Hides the value of x from the compiler, so that loops over it are neither folded nor dropped.
 template <class Register>
 inline __attribute__((always_inline)) void hide(Register& x) noexcept {
   asm volatile("" : "+v"(x));
@@ -98,7 +98,7 @@ inline __attribute__((always_inline)) void multiply(const TileCall<T>& call,
   const typename T::Column* next = call.next;
   const std::size_t panel_stride = call.panel_stride;
   for (std::size_t step = 0; step < call.steps; ++step) {
-    if constexpr (R < V) {  // keep in registers what is fewer: the row's elements …
+    if constexpr (R < V) {  // keep the fewer ones in registers: the row's elements …
       typename T::Operand x[R];
       unroll<R>([&](auto r) { x[r] = T::row(rows.at(r)); });
       unroll<V>([&](auto v) {

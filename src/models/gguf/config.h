@@ -1,4 +1,4 @@
-// The metadata of a GGUF file as the config.json that Hugging Face has of the same model.
+// Converts the metadata of a GGUF file to the config.json that Hugging Face has for the same model.
 //
 //   const formats::GgufFile file("llama-2-7b.Q4_0.gguf");
 //   const base::json::value config = config_from_gguf(file);     // {"model_type": "llama", …}
@@ -14,18 +14,18 @@
 
 namespace kvasir::models {
 
-// For the architectures of kGgufFamilies. What the metadata leave to the tensors is read off them: the size
-// of the vocabulary, whether there are biases, whether the head is the table of embeddings
-// ("tie_word_embeddings", for BLOOM and MPT too). Throws kUnsupported, naming the key, for architectures that
-// we do not have and for settings that config.json has no word for; kFormat for missing keys.
+// For the architectures of kGgufFamilies. What the metadata do not say is taken from the tensors: the size of
+// the vocabulary, whether there are biases, whether the head is the table of embeddings
+// ("tie_word_embeddings", for BLOOM and MPT too). Throws kUnsupported, naming the key, for unknown
+// architectures and for settings that config.json cannot express; kFormat for missing keys.
 base::json::value config_from_gguf(const formats::GgufFile& file);
 
-// The other way round: the keys ARCHITECTURE.* of a config.json, whose layout is given. Throws kUnsupported,
-// naming the key, for settings that GGUF has no word for, or llama.cpp no code.
+// The reverse: the keys ARCHITECTURE.* for a config.json with the given layout. Throws kUnsupported, naming
+// the key, for settings that GGUF cannot express or llama.cpp cannot run.
 std::vector<formats::GgufEntry> gguf_from_config(const base::JsonObject& config, const GgufLayout& layout);
-// What the tensor rope_freqs.weight of GGUF holds, which Llama 3.1 has; empty: none.
+// The contents of GGUF's tensor rope_freqs.weight, which Llama 3.1 has; empty: no such tensor.
 std::vector<float> rotary_divisors(const base::JsonObject& config, const GgufLayout& layout);
-// Whether the table of embeddings is the head too.
+// Whether the table of embeddings is also the head.
 bool has_tied_head(const base::JsonObject& config, const GgufLayout& layout);
 
 }  // namespace kvasir::models

@@ -1,7 +1,7 @@
-// What GGUF, the format of llama.cpp, has of a family of models, as data. A new family is one file here
-// (llama.cpp, falcon.cpp, … define one record each) and its line at the end of this header: names.h,
-// config.h and the export read nothing else. The families themselves (decoder/*.cpp) know Hugging Face's
-// names and settings only.
+// How GGUF, the format of llama.cpp, describes a family of models, as data. A new family is one file here
+// (llama.cpp, falcon.cpp, … define one record each) and its line at the end of this header: names.h, config.h
+// and the export read nothing else. The families themselves (decoder/*.cpp) know Hugging Face's names and
+// settings only.
 #pragma once
 
 #include <array>
@@ -34,8 +34,8 @@ enum class GgufRows {
 struct GgufName {
   std::string_view gguf, huggingface;
   GgufRows rows = GgufRows::kSame;
-  bool required = true;  // of a model to be complete
-  // Which of the family's models call it so; null: all.
+  bool required = true;  // a complete model must have it
+  // Whether a model of the family uses this name; null: all do.
   bool (*applies)(const base::JsonObject& config) = nullptr;
 };
 
@@ -43,24 +43,24 @@ struct GgufName {
 struct GgufHead {
   enum class Tied { kAlways, kUnlessSaid, kIfSaid };
   Tied tied = Tied::kIfSaid;  // to the table of embeddings, as config.json's tie_word_embeddings says
-  bool copied = false;        // llama.cpp wants a tensor "output" even then
-  // Its type where other matrices have 4 bits: its errors are errors of the logits.
+  bool copied = false;        // llama.cpp requires a tensor "output" even then
+  // Its type where other matrices have 4 bits: its errors go directly into the logits.
   tensor::DType with_4_bits = tensor::DType::kQ6_K;
 };
 
 struct GgufFamily {
   std::string_view architecture;                       // general.architecture
-  std::span<const std::string_view> model_types = {};  // of config.json; the first is given to what is read
+  std::span<const std::string_view> model_types = {};  // of config.json; reading GGUF yields the first
   std::span<const GgufName> names = {};
   // "block_count", "attention.head_count" and "embedding_length" among them.
   std::span<const GgufSetting> settings = {};
   std::span<const GgufAssumption> assumptions = {};
   GgufHead head = {};
-  // What tables do not say of the metadata. The size of the vocabulary, whether the head is tied, and
-  // "attention.head_count_kv" when writing, are seen to.
+  // Metadata that the tables cannot express. The size of the vocabulary, whether the head is tied, and (when
+  // writing) "attention.head_count_kv" are handled already.
   void (*read)(GgufReader& reader) = nullptr;
   void (*write)(GgufWriter& writer) = nullptr;
-  // How many heads of keys and values a config.json means; null: as many as of queries.
+  // The number of heads of keys and values of a config.json; null: as many as of queries.
   std::size_t (*kv_heads)(const base::JsonObject& config, std::size_t heads) = nullptr;
   // What rotary angles are divided by, as the tensor rope_freqs.weight has it; null or empty: nothing.
   std::vector<float> (*rotary_divisors)(const base::JsonObject& config, const GgufLayout& layout) = nullptr;

@@ -1,4 +1,4 @@
-// How llama.cpp names the tensors of the families that we run, and in which order it keeps their rows.
+// The names of tensors in llama.cpp, and the order of their rows, for the families that are supported.
 //
 //   const GgufLayout layout = gguf_layout(config);    // a config.json, or what config_from_gguf() returns
 //   const auto name = huggingface_name(layout, "blk.3.attn_q.weight");
@@ -18,20 +18,20 @@
 
 namespace kvasir::models {
 
-// What of a model decides on names and rows.
+// The properties of a model that determine names and rows.
 struct GgufLayout {
   const GgufFamily* family = nullptr;
-  std::vector<GgufName> names = {};  // of the family's, those that apply
+  std::vector<GgufName> names = {};  // those of the family that apply
   std::size_t heads = 0, kv_heads = 0, head_dim = 0;
 
   std::string architecture() const { return std::string(family->architecture); }
 };
 
-// Of a config.json. Throws kUnsupported for a model_type that llama.cpp has no name for, or we no record;
-// kFormat for heads that do not divide.
+// The layout for a config.json. Throws kUnsupported for a model_type without a record in family.h; kFormat if
+// the numbers of heads do not divide.
 GgufLayout gguf_layout(const base::JsonObject& config);
 
-// nullopt: the other side has no such tensor. Names that are passed in may lack Hugging Face's prefix
+// nullopt: the other format has no such tensor. Names that are passed in may lack Hugging Face's prefix
 // "model." or "transformer."; names that are returned have it.
 std::optional<std::string> huggingface_name(const GgufLayout& layout, std::string_view gguf);
 std::optional<std::string> gguf_name(const GgufLayout& layout, std::string_view huggingface);

@@ -1,5 +1,5 @@
-// Settings in the words of GGUF's metadata and of Hugging Face's config.json: what a family's record
-// (family.h) says of them, and what translates them either way.
+// Settings of GGUF's metadata and of Hugging Face's config.json: their description in a family's record
+// (family.h), and the translation in both directions.
 #pragma once
 
 #include <cstddef>
@@ -22,34 +22,35 @@ namespace kvasir::models {
 struct GgufFamily;
 struct GgufLayout;
 
-// A number that both sides have: the key ARCHITECTURE.GGUF of the metadata, and one of config.json.
+// A number that both have: the key ARCHITECTURE.GGUF of the metadata, and a key of config.json.
 struct GgufSetting {
   std::string_view gguf;
   const char* config = nullptr;
-  const char* other = nullptr;  // what other versions of config.json call it
+  const char* other = nullptr;  // its key in other versions of config.json
   enum class Kind { kSize, kNumber } kind = Kind::kSize;
-  bool optional = false;  // neither side needs to say it
-  double fallback = 0;    // what a config.json that is silent means; 0: it must say
+  bool optional = false;  // may be missing in both
+  double fallback = 0;    // the value if config.json lacks it; 0: it must be there
   std::int64_t min = 1;   // of sizes
   std::size_t max = kMaxWidth;
 
-  // The key that this config.json has it under.
+  // The key that this config.json uses.
   const char* key_in(const base::JsonObject& json) const {
     return other != nullptr && !json.has(config) && json.has(other) ? other : config;
   }
 };
 
-// A setting of config.json that GGUF has no word for, since llama.cpp has code for one value only. A model
-// with another is not written.
+// A setting of config.json that GGUF cannot express, because llama.cpp supports only one value. A model with
+// another value is refused when writing.
 struct GgufAssumption {
   const char* config = nullptr;
   std::variant<std::nullptr_t, bool, std::string_view> value = nullptr;
-  // In the config.json that becomes of a file; else the family's default or `read` sees to it.
+  // Whether it is put into the config.json of a file that is read; otherwise the family's default or `read`
+  // covers it.
   bool said = true;
 };
 
-// The metadata of one file, and the config.json that becomes of them. Names are without the prefix
-// "ARCHITECTURE.". Throws as formats::GgufMetadata.
+// Turns the metadata of one file into a config.json. Names are without the prefix "ARCHITECTURE.". Throws as
+// formats::GgufMetadata.
 class GgufReader {
  public:
   GgufReader(const formats::GgufFile& file, const GgufFamily& family);
@@ -74,7 +75,7 @@ class GgufReader {
   [[noreturn]] void unsupported(std::string_view name, const std::string& message) const;
 
   void set(std::string_view config_key, base::json::value value) { config_[config_key] = std::move(value); }
-  // Everything: tables, what the family reads, vocabulary, head, special tokens.
+  // Reads everything: tables, the family's own `read`, vocabulary, head, special tokens.
   base::json::object run();
 
  private:
@@ -89,7 +90,7 @@ class GgufReader {
   base::json::object config_;
 };
 
-// The other way round.
+// Turns a config.json into metadata.
 class GgufWriter {
  public:
   GgufWriter(const base::JsonObject& config, const GgufLayout& layout);
@@ -99,7 +100,7 @@ class GgufWriter {
   void add(std::string_view name, std::string value);
   void add_number(std::string_view name, double value);
   void add_size(std::string_view name, std::size_t value);
-  // A key that may be absent, and may have no other value than this one.
+  // A key that must be absent or have this value.
   static void only(const base::JsonObject& json, const char* key, const base::json::value& value);
   // Throws kUnsupported "… WHAT cannot be said in GGUF".
   [[noreturn]] static void unsupported(const base::JsonObject& json, const std::string& what);
@@ -114,7 +115,7 @@ class GgufWriter {
   std::vector<formats::GgufEntry> entries_;
 };
 
-// A size by what the family's table calls it in GGUF. Throws kFormat if config.json lacks it.
+// A size of config.json, by its name in the family's table for GGUF. Throws kFormat if config.json lacks it.
 std::size_t config_size(const GgufFamily& family, const base::JsonObject& config, std::string_view gguf);
 
 // rope_scaling, or rope_parameters of transformers 5.

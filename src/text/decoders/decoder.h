@@ -1,4 +1,4 @@
-// Decoders: the part of tokenizer.json that makes a text of tokens again.
+// Decoders: the part of tokenizer.json that turns tokens back into text.
 #pragma once
 
 #include <memory>
@@ -10,8 +10,8 @@
 
 namespace kvasir::text {
 
-// Takes tokens in one after the other, and gives what has become of them to the next one as soon as nothing
-// that follows can change it. A token may come in pieces.
+// Takes tokens one by one, and passes its output to the next stage as soon as nothing that follows can change
+// it. A token may arrive in pieces.
 class TokenStage {
  public:
   virtual ~TokenStage() = default;
@@ -24,14 +24,14 @@ class Decoder {
   virtual ~Decoder() = default;
   // The same as decode_chain() token by token, before `next`. The decoder must outlive it.
   virtual std::unique_ptr<TokenStage> stage(std::unique_ptr<TokenStage> next) const = 0;
-  // What becomes of the tokens, which is again a list of them; the text is that list joined.
+  // The decoded tokens, again as a list; the text is that list joined.
   virtual std::vector<std::string> decode_chain(std::vector<std::string> tokens) const = 0;
   std::string decode(std::vector<std::string> tokens) const;
 
-  // A token in the middle of a text: what it adds, which may be bytes of a character that has only begun.
+  // What a token in the middle of a text adds, which may be the first bytes of a character.
   struct MiddleToken {
     std::string bytes;
-    bool fused = false;  // it is part of one token by now, whose ends are elsewhere
+    bool fused = false;  // it has been fused with other tokens, so it is not at the ends of a token
   };
   virtual void decode_middle(MiddleToken& token) const = 0;
 };

@@ -1,4 +1,4 @@
-// The vocabulary of a Hugging Face folder as GGUF has it: the other way round of gguf_vocabulary.h.
+// Converts the vocabulary of a Hugging Face folder to that of GGUF: the reverse of gguf_vocabulary.h.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct ExportedVocabulary {
   bool add_space_prefix = true;
 };
 
-// Of tokenizer.json (BPE with bytes as fallback, or byte-level), else tokenizer.model (BPE). Throws as
-// Tokenizer::load; kUnsupported for a tokenizer that GGUF has no name for.
+// Reads tokenizer.json (BPE with bytes as fallback, or byte-level), otherwise tokenizer.model (BPE). Throws
+// as Tokenizer::load; kUnsupported for a tokenizer that GGUF cannot describe.
 ExportedVocabulary export_gguf_vocabulary(const formats::ModelFolder& folder);
 
 }  // namespace kvasir::text

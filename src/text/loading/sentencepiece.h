@@ -24,7 +24,7 @@ struct SentencePieceModel {
   std::string_view precompiled_charsmap;  // empty: none
 };
 
-// `bytes` must outlive the result. Throws kFormat for what is no such file, `origin` naming it.
+// `bytes` must outlive the result. Throws kFormat for other bytes; `origin` names the file in errors.
 SentencePieceModel parse_sentencepiece(std::string_view bytes, const std::string& origin);
 
 }  // namespace kvasir::text

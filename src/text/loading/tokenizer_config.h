@@ -24,34 +24,34 @@ namespace kvasir::text {
 enum class SpecialRole { kBos, kEos, kUnk, kSep, kPad, kCls, kMask };
 inline constexpr std::size_t kSpecialRoles = 7;
 
-// A special token as a configuration names it: only its content, or with its flags.
+// A special token as a configuration gives it: its content, with or without flags.
 struct SpecialToken {
   AddedToken token;
   bool has_flags = false;
   bool from_class = false;  // no file names it
 };
 
-// What a class of tokenizer does beside what the files say.
+// What a tokenizer's class adds to the settings in the files.
 struct TokenizerClass;
 
 struct TokenizerConfig {
-  std::string tokenizer_class;                  // without "Fast"; empty if nothing says
-  const TokenizerClass* known_class = nullptr;  // nullptr: it is like any other
+  std::string tokenizer_class;                  // without "Fast"; empty if unknown
+  const TokenizerClass* known_class = nullptr;  // nullptr: nothing special about it
   bool has_tokenizer_json = false;
-  // Set for BertTokenizer and its kin, whose configuration has the last word on the normaliser.
+  // Set for BertTokenizer and its relatives, whose configuration overrides the normaliser.
   std::optional<BertNormalizerOptions> bert;
-  bool overrides_chinese_chars = true;  // of MPNet's it has none on that
+  bool overrides_chinese_chars = true;  // false for MPNet's, whose configuration does not set this
   std::array<std::optional<SpecialToken>, kSpecialRoles> special;
   std::vector<SpecialToken> additional_special;
   std::map<std::int32_t, AddedToken> added_tokens;  // by id
-  bool legacy_tokens = true;     // they come from added_tokens.json, which tokenizer.json overrules
-  std::size_t model_max_length;  // SIZE_MAX if nothing says
+  bool legacy_tokens = true;     // they come from added_tokens.json, which tokenizer.json overrides
+  std::size_t model_max_length;  // SIZE_MAX if unknown
   std::vector<std::string> model_input_names;
   std::optional<bool> pad_left;
   bool clean_up_tokenization_spaces = false;
 
   std::optional<bool> add_prefix_space;
-  bool add_prefix_space_is_null = false;  // says the file, which is less than nothing for Llama's
+  bool add_prefix_space_is_null = false;  // the file has null, which for Llama's differs from a missing key
   bool trim_offsets = true;               // RoBERTa's
   std::optional<bool> add_bos_token, add_eos_token;
   bool legacy = true;                                               // Llama's
@@ -62,18 +62,18 @@ struct TokenizerConfig {
   }
 };
 
-// Reads the folder's configuration files, as far as there are any; default_class is the tokenizer's class if
-// they do not tell. Throws kFormat (naming file and key), kIo.
+// Reads those of the folder's configuration files that exist; default_class is the tokenizer's class if they
+// do not name one. Throws kFormat (naming file and key), kIo.
 TokenizerConfig load_tokenizer_config(const formats::ModelFolder& folder, const std::string& default_class);
 
-// Adds the configuration's tokens, and lets it override what its class has a say in: BERT's normaliser,
+// Adds the configuration's tokens, and applies the settings that its class overrides: BERT's normaliser,
 // spaces before byte-level words, trimming of offsets, the template of Llama and GPT-NeoX.
 enum class PartsFrom { kTokenizerJson, kVocabularyFiles };
 void apply_tokenizer_config(const TokenizerConfig& config, PartsFrom from, TokenizerParts& parts,
                             const std::string& origin);
 
 enum class VocabularyKind { kNone, kWordPiece, kByteLevelBpe, kSentencePiece };
-// From what files the class can be built without a tokenizer.json.
+// The kind of files from which the class can be built without a tokenizer.json.
 VocabularyKind vocabulary_kind(const TokenizerConfig& config) noexcept;
 
 }  // namespace kvasir::text

@@ -9,7 +9,7 @@
 
 namespace kvasir::text {
 
-// Throws kNotFound, kIo, kFormat (naming file and key), kUnsupported (naming a type that is not there yet).
+// Throws kNotFound, kIo, kFormat (naming file and key), kUnsupported (naming an unknown type).
 TokenizerParts load_tokenizer_json(const std::filesystem::path& path);
 
 // The same from a text; `origin` names it in errors.

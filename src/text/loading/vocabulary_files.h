@@ -29,10 +29,10 @@ TokenizerParts load_vocabulary_files(const VocabularyFiles& files, VocabularyKin
 TokenizerParts parse_sentencepiece_parts(std::string_view bytes, const TokenizerConfig& config,
                                          const std::string& origin);
 
-// merges.txt: a first line that does not count, then "left right" each.
+// merges.txt: a first line that is ignored, then lines "left right".
 MergeList parse_merges(std::string_view text, const std::string& origin);
 
-// Puts the class's special tokens around a text; to be called when they have their ids.
+// The template that puts the class's special tokens around a text; to be called when they have their ids.
 PostProcessor make_class_template(const TokenizerConfig& config, const TokenizerParts& parts,
                                   const std::string& origin);
 

@@ -1,5 +1,5 @@
-// Byte pair encoding: a word begins as its characters, and the pair of neighbours that comes first in a list
-// of merges becomes one token, until there is none left.
+// Byte pair encoding: a word starts as its characters; the pair of neighbours that comes first in a list of
+// merges becomes one token, until no pair is in the list.
 #pragma once
 
 #include <array>
@@ -22,7 +22,7 @@ struct BpeOptions {
   std::string continuing_subword_prefix, end_of_word_suffix;
   bool fuse_unk = false;       // neighbouring unknown characters are one token
   bool byte_fallback = false;  // <0xE2> and so on for each byte of an unknown character
-  bool ignore_merges = false;  // a word that is a token is that token
+  bool ignore_merges = false;  // a word that is in the vocabulary becomes that token without merging
 };
 
 // Pairs of tokens in the order in which a file lists them.
@@ -31,7 +31,7 @@ class MergeList {
   void add(std::string_view left, std::string_view right) {
     add(left, right, static_cast<std::uint32_t>(entries_.size()));
   }
-  // With a rank of its own: of pairs that have the same, the leftmost comes first.
+  // With a given rank: of pairs with the same rank, the leftmost comes first.
   void add(std::string_view left, std::string_view right, std::uint32_t rank) {
     entries_.push_back({pool_.size(), static_cast<std::uint32_t>(left.size()),
                         static_cast<std::uint32_t>(right.size()), rank});
@@ -65,14 +65,14 @@ class Bpe : public Model {
   void tokenize(std::string_view word, std::vector<WordToken>& tokens) const override;
   const Vocabulary& vocabulary() const noexcept override { return vocabulary_; }
 
-  // Whether no token has "▁" after another character (as in Llama's): then no merge reaches over such a
-  // place, and a text can be cut there.
+  // Whether no token has "▁" after another character (as in Llama's): then no merge crosses such a place, and
+  // a text can be cut there.
   bool separates_words() const noexcept override { return separates_words_; }
 
   // Whether every byte has a token (by its character, see byte_level.h), so that tokenize_bytes() can be
   // used.
   bool is_byte_level() const noexcept { return byte_words_ != nullptr; }
-  // tokenize() of a word whose bytes were to become characters; offsets are those of `bytes`.
+  // tokenize() of a word given as bytes instead of characters; offsets are those of `bytes`.
   void tokenize_bytes(std::string_view bytes, std::vector<WordToken>& tokens) const;
 
  private:
@@ -98,7 +98,7 @@ class Bpe : public Model {
       if (slot.pair == kFree) return {};
     }
   }
-  // Characters of a part of a word, as tokens, the first of which begins at `position`.
+  // Appends the characters of a part of a word, as tokens; the first begins at `position`.
   void add_characters(std::string_view word, Piece part, std::uint32_t position,
                       std::vector<WordToken>& tokens) const;
   void add_character(std::string_view word, Piece character, std::vector<WordToken>& tokens,
@@ -107,8 +107,8 @@ class Bpe : public Model {
   void merge(std::vector<WordToken>& tokens, std::size_t first) const;
   void merge_few(std::vector<WordToken>& tokens, std::size_t first) const;
   void merge_many(std::vector<WordToken>& tokens, std::size_t first) const;
-  // Whether the characters of a token merge to just that token. Found out once for each (benignly twice by
-  // two threads): most words are one token, and are then done with one look into the vocabulary.
+  // Whether the characters of a token merge to exactly that token. Determined once for each token (harmlessly
+  // twice by two threads). Most words are one token, and then need a single look-up in the vocabulary.
   bool is_whole(std::int32_t id) const;
   bool add_whole(std::int32_t id, std::size_t begin, std::size_t end, std::vector<WordToken>& tokens) const;
 

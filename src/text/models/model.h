@@ -21,7 +21,7 @@ class Model {
   virtual ~Model() = default;
   // Appends the tokens of a word, which is not empty. Offsets are those of `word`.
   virtual void tokenize(std::string_view word, std::vector<WordToken>& tokens) const = 0;
-  // Whether a word may as well be tokenised in parts that begin where "▁" follows another character.
+  // Whether a word can be tokenised in parts that begin where "▁" follows another character.
   virtual bool separates_words() const noexcept { return false; }
   virtual const Vocabulary& vocabulary() const noexcept = 0;
 };

@@ -42,7 +42,7 @@ class Trie::Builder {
         todo.push_back({child, starts_[i], starts_[i + 1], range.depth + 1});
       }
     }
-    // A node without children must not find any: its base leads to the root, whose parent is nobody.
+    // A look-up in a node without children must fail: its base leads to the root, which is no node's child.
   }
 
  private:

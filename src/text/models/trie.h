@@ -1,4 +1,4 @@
-// A set of byte strings, each with a number: all that a text begins with are found in one pass over it.
+// A map from byte strings to numbers. One pass over a text finds all keys that the text begins with.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ class Trie {
     std::string_view key;  // not empty
     std::int32_t value;    // not negative
   };
-  // Of equal keys the last counts.
+  // Of equal keys the last one counts.
   explicit Trie(std::vector<Entry> entries);
 
   // Calls found(length, value) for each key that `text` begins with, shortest first.

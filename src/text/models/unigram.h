@@ -1,5 +1,5 @@
-// Unigram, the model of SentencePiece: of all ways to cut a word into tokens, the one whose scores add up to
-// the most.
+// Unigram, the model of SentencePiece: of all ways to cut a word into tokens, it takes the one with the
+// highest sum of scores.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ class Unigram : public Model {
   const Vocabulary& vocabulary() const noexcept override { return vocabulary_; }
 
  private:
-  // The best way to end at some place of the word.
+  // The best way to cut the word up to some place.
   struct Best {
     double score;
     std::int32_t id;

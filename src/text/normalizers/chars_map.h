@@ -18,11 +18,11 @@ class CharsMap {
   CharsMap(std::string_view blob, const std::string& origin);
   static CharsMap from_base64(std::string_view text, const std::string& origin);
 
-  // What the shortest string of the map that `text` begins with becomes; nothing if it has none.
+  // The replacement of the shortest string of the map that `text` begins with; nullopt if there is none.
   std::optional<std::string_view> find(std::string_view text) const noexcept;
 
-  // As the reference: a grapheme of less than six bytes becomes what the shortest string of the map that it
-  // begins with becomes; otherwise each of its code points does.
+  // As the reference: a grapheme of less than six bytes is replaced by find(grapheme); if that finds nothing,
+  // each of its code points is looked up.
   void normalize(NormalizedText& text) const;
 
  private:

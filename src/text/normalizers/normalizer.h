@@ -16,12 +16,12 @@ class Normalizer {
  public:
   virtual ~Normalizer() = default;
   virtual void normalize(NormalizedText& text) const = 0;
-  // Whether normalising "…x y…" (x, y ASCII letters or digits) gives what normalising "…x" and " y…" as
-  // slices of a fragment gives, x, the space and y still being there, or "▁" for the space.
+  // Whether normalising "…x y…" (x, y ASCII letters or digits) gives the same as normalising "…x" and " y…"
+  // as slices of a fragment, and keeps x, the space (or "▁" for it) and y.
   virtual bool is_local() const noexcept { return false; }
-  // Whether a fragment that begins so is an exception to that: its whole is normalised otherwise.
+  // Whether a fragment that begins with this text is an exception to is_local().
   virtual bool is_global_from(std::string_view) const { return false; }
-  // Whether it is plain to see that the text, any slice of a fragment, stays as it is.
+  // Whether a quick check shows that the text, any slice of a fragment, stays as it is.
   virtual bool leaves(std::string_view) const noexcept { return false; }
 };
 
@@ -35,8 +35,8 @@ struct BertNormalizerOptions {
   friend bool operator==(const BertNormalizerOptions&, const BertNormalizerOptions&) = default;
 };
 
-// A class of its own in the header because its options can be overridden by tokenizer_config.json, and
-// because BertOnePass does the same in one pass.
+// This class is in the header because tokenizer_config.json can override its options, and because BertOnePass
+// does the same in one pass.
 class BertNormalizer : public Normalizer {
  public:
   explicit BertNormalizer(const BertNormalizerOptions& options) : options_(options) {}
@@ -54,7 +54,7 @@ class BertNormalizer : public Normalizer {
 std::unique_ptr<Normalizer> make_normalizer(const base::json::value& value, const std::string& origin);
 
 std::unique_ptr<Normalizer> make_precompiled(CharsMap map);
-// One after the other.
+// Applies the list in order.
 std::unique_ptr<Normalizer> make_normalizers(std::vector<std::unique_ptr<Normalizer>> list);
 
 }  // namespace kvasir::text

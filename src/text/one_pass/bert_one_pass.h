@@ -1,8 +1,8 @@
 // BertNormalizer, BertPreTokenizer and WordPiece in one pass over the text, without a normalised copy of it.
 //
-// What comes out is what the three parts give one after the other (a test compares them); what it takes is
-// memory for the longest word. ASCII words are read once: the loop that finds their end also folds their case
-// and hashes them. All other text goes through a BertWordBuilder, code point by code point.
+// The output is that of the three parts one after the other (a test compares them); memory is needed only for
+// the longest word. ASCII words are read once: the loop that finds their end also folds their case and hashes
+// them. All other text goes through a BertWordBuilder, code point by code point.
 #pragma once
 
 #include <array>
@@ -26,9 +26,9 @@ class BertOnePass {
   void tokenize(std::string_view text, Piece piece, TokenSink& sink) const;
 
  private:
-  // What an ASCII character is to a word. Bytes from 0x80 are kNotAscii.
+  // The role of an ASCII character in a word. Bytes from 0x80 are kNotAscii.
   enum class Kind : std::uint8_t { kLetter, kSpace, kPunctuation, kDeleted, kNotAscii };
-  // Longest word of the ASCII loop. English has none that is longer; those that are go the other way.
+  // Longest word of the ASCII loop. English has none that is longer; longer ones go through BertWordBuilder.
   static constexpr std::size_t kMaxAsciiWord = 64;
 
   BertNormalizerOptions options_;

@@ -19,13 +19,11 @@ class BertWordBuilder {
 
   // The next code point of the text and where it stands.
   void add(char32_t c, ByteSpan span);
-  // Ends the word that is under way. Precondition: the text ends here, or a code point was added last that
-  // separates words.
+  // Ends the current word. Precondition: the text ends here, or the last code point added separates words.
   void finish();
 
  private:
-  // A mark that waits for its place among its neighbours: canonical order puts runs of them in order of
-  // class.
+  // A mark that waits for its place in a run of marks: canonical order sorts runs by class.
   struct Mark {
     std::uint8_t combining_class;
     bool inserted;  // second or later part of a decomposed code point
@@ -48,8 +46,8 @@ class BertWordBuilder {
   std::vector<Mark> marks_;
   ByteSpan starter_span_;  // of the last code point that was decomposed
 
-  // The word under way. Beyond max_chars() code points it will be an unknown token whatever it says, so no
-  // more of it is kept.
+  // The current word. Beyond max_chars() code points it becomes an unknown token in any case, so the rest is
+  // not kept.
   std::string word_;
   std::vector<ByteSpan> spans_;  // of each byte of word_
   std::size_t chars_ = 0;

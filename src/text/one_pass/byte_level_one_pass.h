@@ -1,7 +1,7 @@
 // ByteLevel and BPE in one pass over the bytes of a text, without a copy of it in which bytes are characters.
 //
-// What comes out is what the parts give one after the other (a test compares them). Serves every
-// pre-tokeniser that has one ByteLevel, if what follows it can split bytes.
+// The output is that of the parts one after the other (a test compares them). Serves every pre-tokeniser that
+// has one ByteLevel, if what follows it can split bytes.
 #pragma once
 
 #include <optional>
@@ -16,10 +16,10 @@ namespace kvasir::text {
 
 class ByteLevelOnePass {
  public:
-  // Nothing if these parts cannot be done in one pass. They must outlive the result.
+  // nullopt if these parts cannot be done in one pass. They must outlive the result.
   static std::optional<ByteLevelOnePass> make(const PreTokenizer* pre_tokenizer, const Model& model);
 
-  // Whether text[piece) has no space to be put before it.
+  // Whether no space has to be put before text[piece).
   bool serves(std::string_view text, Piece piece) const noexcept {
     return !add_prefix_space_ || text[piece.begin] == ' ';
   }

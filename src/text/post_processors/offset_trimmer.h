@@ -1,5 +1,5 @@
-// What the post-processors of byte-level tokenizers do to offsets: white space at the ends of a token is left
-// out of them.
+// Trims offsets as the post-processors of byte-level tokenizers do: they exclude white space at the ends of a
+// token.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ class OffsetTrimmer {
     ByteSpan span;
     ByteSpan as_first;  // if it is the first token of a sequence
   };
-  // Of a token of the vocabulary, and of an added one, which stands in the text as `found`.
+  // For a token of the vocabulary, and for an added one, which appears in the text as `found`.
   Trimmed trim(std::string_view text, ByteSpan span, std::int32_t id) const;
   Trimmed trim(std::string_view text, ByteSpan span, std::string_view found) const;
   bool keeps_first_space() const noexcept { return add_prefix_space_; }

@@ -20,7 +20,7 @@ struct TemplatePart {
   std::int32_t type_id = 0;
 };
 
-// What ByteLevel and RobertaProcessing say about offsets; see OffsetTrimmer.
+// The settings of ByteLevel and RobertaProcessing for offsets; see OffsetTrimmer.
 struct Trimming {
   bool trim_offsets = true, add_prefix_space = true;
 };
@@ -29,7 +29,7 @@ class PostProcessor {
  public:
   PostProcessor();  // adds nothing
 
-  // Throws kInvalidArgument for a template that uses a text that is not there, or not all that are.
+  // Throws kInvalidArgument for a template that uses a missing text, or not all texts.
   PostProcessor(std::vector<TemplatePart> single, std::vector<TemplatePart> pair);
 
   // A text, or a part of it.
@@ -44,7 +44,8 @@ class PostProcessor {
   std::size_t single_tokens() const noexcept { return single_tokens_; }
   std::size_t pair_tokens() const noexcept { return pair_tokens_; }
 
-  // Of the post-processor, or of one in a Sequence (`nested`), which tokenizer_config.json does not reach.
+  // The settings of the post-processor, or of one within a Sequence (`nested`), which tokenizer_config.json
+  // does not override.
   const std::optional<Trimming>& trimming() const noexcept { return trimming_; }
   bool trimming_is_nested() const noexcept { return nested_; }
   void set_trimming(const Trimming& trimming, bool nested) { trimming_ = trimming, nested_ = nested; }

@@ -17,11 +17,11 @@ class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
   // Splits the pieces of the text, which come in order, into the words of each; none of them is empty. A
-  // pre-tokeniser sees nothing beside the piece that it splits. Some also rewrite the text.
+  // pre-tokeniser sees nothing outside the piece that it splits. Some also rewrite the text.
   virtual void apply(NormalizedText& text, std::vector<Piece>& pieces) const = 0;
 
-  // As of Pattern: what becomes of "…x y…" (x, y ASCII letters or digits) and of "…x" and " y…". A piece that
-  // begins with the space is not the first of its text.
+  // As Pattern::is_local(), for "…x y…" (x, y ASCII letters or digits) and its slices "…x" and " y…". A piece
+  // that begins with that space is not the first of its text.
   virtual bool is_local() const noexcept { return false; }
   virtual bool cuts() const noexcept { return false; }
   virtual bool rewrites() const noexcept { return true; }
@@ -29,12 +29,12 @@ class PreTokenizer {
   virtual bool is_bert() const noexcept { return false; }
 };
 
-// One that leaves the text as it is.
+// A pre-tokeniser that does not rewrite the text.
 class Splitter : public PreTokenizer {
  public:
   // Appends the words of text[piece.begin, piece.end).
   virtual void split(std::string_view text, Piece piece, std::vector<Piece>& words) const = 0;
-  // The same where the text is to be seen as ByteLevel leaves it, each byte a character; for some only.
+  // Whether it can also split a text that stands for ByteLevel's output, with each byte as a character.
   virtual bool can_split_bytes() const noexcept { return false; }
   virtual void split_bytes(std::string_view bytes, Piece piece, std::vector<Piece>& words) const {
     split(bytes, piece, words);
@@ -53,8 +53,9 @@ enum class SplitBehavior {
   kMergedWithNext,      // a - -b
 };
 
-// Bytes as characters, after splitting by GPT-2's expression. In the header because tokenizer_config.json can
-// override add_prefix_space, and because ByteLevelOnePass does the same on the bytes themselves.
+// Writes bytes as characters, after splitting by GPT-2's expression. It is in the header because
+// tokenizer_config.json can override add_prefix_space, and because ByteLevelOnePass does the same on the
+// bytes themselves.
 struct ByteLevelOptions {
   bool add_prefix_space = true;
   bool use_regex = true;
@@ -78,8 +79,8 @@ class SequencePreTokenizer : public PreTokenizer {
   void apply(NormalizedText& text, std::vector<Piece>& pieces) const override {
     for (const auto& part : parts_) part->apply(text, pieces);
   }
-  // Once the words are cut there, the parts that follow cannot tell. Before, they must not meet a text that
-  // was rewritten: what was a space may then be anything.
+  // After a part that cuts words at these places, the parts that follow see no difference. Parts before it
+  // must not see a text that was rewritten, because a space may then have become anything.
   bool is_local() const noexcept override;
   bool cuts() const noexcept override;
   std::vector<std::unique_ptr<PreTokenizer>>& parts() noexcept { return parts_; }
