@@ -97,7 +97,7 @@ Input parse_line(const std::string& line, const std::string& where) {
 class Run {
  public:
   Run(const EmbedArguments& arguments, const Embedder& embedder, Program& program)
-      : arguments_(arguments), embedder_(embedder), program_(program), line_(true) {
+      : embedder_(embedder), program_(program), line_(true) {
     options_.cancel = &interrupt_flag();
     if (!arguments.prompt_name.empty()) options_.prompt_name = arguments.prompt_name;
     if (!arguments.prompt.empty()) options_.prompt = arguments.prompt;
@@ -140,7 +140,6 @@ class Run {
     program_.out.flush_if_full();
   }
 
-  const EmbedArguments& arguments_;
   const Embedder& embedder_;
   Program& program_;
   EmbedOptions options_;
