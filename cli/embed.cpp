@@ -93,14 +93,18 @@ Input parse_line(const std::string& line, const std::string& where) {
   return input;
 }
 
+EmbedOptions embed_options(const EmbedArguments& arguments) {
+  EmbedOptions options{.cancel = &interrupt_flag()};
+  if (!arguments.prompt_name.empty()) options.prompt_name = arguments.prompt_name;
+  if (!arguments.prompt.empty()) options.prompt = arguments.prompt;
+  return options;
+}
+
 // Embeds inputs as they come and hands the vectors on.
 class Run {
  public:
   Run(const EmbedArguments& arguments, const Embedder& embedder, Program& program)
-      : embedder_(embedder), program_(program), line_(true) {
-    options_.cancel = &interrupt_flag();
-    if (!arguments.prompt_name.empty()) options_.prompt_name = arguments.prompt_name;
-    if (!arguments.prompt.empty()) options_.prompt = arguments.prompt;
+      : embedder_(embedder), program_(program), options_(embed_options(arguments)), line_(true) {
     if (!arguments.out.empty()) file_.emplace(arguments.out, embedder.dimension());
   }
 
@@ -222,14 +226,11 @@ void print_similarity(const EmbedArguments& arguments, const Embedder& embedder,
     throw UsageError("--similarity shows a table of up to " + std::to_string(kMostCompared) +
                      " texts; more with --json");
   }
-  EmbedOptions options{.cancel = &interrupt_flag()};
-  if (!arguments.prompt_name.empty()) options.prompt_name = arguments.prompt_name;
-  if (!arguments.prompt.empty()) options.prompt = arguments.prompt;
   std::vector<EmbedText> texts;
   texts.reserve(inputs.size());
   for (const Input& input : inputs) texts.push_back({.text = input.text});
   std::vector<Embedding> vectors;
-  embedder.embed_batch(texts, options,
+  embedder.embed_batch(texts, embed_options(arguments),
                        [&](std::size_t, Embedding& embedding) { vectors.push_back(std::move(embedding)); });
   std::vector<std::vector<double>> table(vectors.size());
   for (std::size_t i = 0; i < vectors.size(); ++i) {
