@@ -71,6 +71,15 @@ const IsaBf16Kernels* isa_bf16_kernels(base::Isa isa) {
 
 }  // namespace
 
+const BackwardKernels& backward_kernels_for(base::Isa isa) {
+  check_available(isa);
+#if defined(__x86_64__)
+  if (isa == base::Isa::kAvx512) return avx512_backward_kernels();
+  if (isa == base::Isa::kAvx2) return avx2_backward_kernels();
+#endif
+  return scalar_backward_kernels();
+}
+
 const Bf16Kernels* bf16_kernels_for(base::Isa isa) {
   const IsaBf16Kernels* kernels = isa_bf16_kernels(isa);
   return kernels == nullptr ? nullptr : &kernels->table;
@@ -98,14 +107,39 @@ const HalfKernels& half_kernels_for(base::Isa isa) {
   return scalar_half_kernels();
 }
 
+namespace {
+
+// By turns, best of several short runs: 1 ms in all. What is compared differs by a factor of two or more.
+bool bf16_is_faster(base::Isa isa) {
+  const IsaBf16Kernels* bf16 = isa_bf16_kernels(isa);
+  if (bf16 == nullptr || bf16->multiply_adds == nullptr) return false;
+  constexpr std::size_t kRounds = 2000;
+  constexpr int kRuns = 10;
+  const auto rate = [](double (*multiply_adds)(std::size_t rounds) noexcept) {
+    const auto start = std::chrono::steady_clock::now();
+    const double done = multiply_adds(kRounds);
+    return done / seconds_since(start);
+  };
+  double best_bf16 = 0, best_fp32 = 0;
+  for (int run = 0; run < kRuns; ++run) {
+    best_bf16 = std::max(best_bf16, rate(bf16->multiply_adds));
+    best_fp32 = std::max(best_fp32, rate(isa_fp32_kernels(isa).multiply_adds));
+  }
+  return best_bf16 > best_fp32;
+}
+
+}  // namespace
+
 const Kernels& kernels_for(base::Isa isa) {
   const auto table_of = [](base::Isa one) {
     return Kernels{.isa = one,
                    .fp32 = fp32_kernels_for(one),
+                   .backward = backward_kernels_for(one),
                    .int8 = int8_kernels_for(one),
                    .half = half_kernels_for(one),
                    .quants = quant_kernels_for(one),
-                   .bf16 = bf16_kernels_for(one)};
+                   .bf16 = bf16_kernels_for(one),
+                   .bf16_is_faster = bf16_is_faster(one)};
   };
   static const Kernels scalar = table_of(base::Isa::kScalar);
   if (isa == base::Isa::kScalar) return scalar;

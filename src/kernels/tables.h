@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "kernels/backward.h"
 #include "kernels/bf16.h"
 #include "kernels/fp32.h"
 #include "kernels/half.h"
@@ -28,6 +29,7 @@ struct IsaBf16Kernels {
 };
 
 const IsaFp32Kernels& scalar_fp32_kernels() noexcept;
+const BackwardKernels& scalar_backward_kernels() noexcept;
 const IsaBf16Kernels& scalar_bf16_kernels() noexcept;
 const IsaInt8Kernels& scalar_int8_kernels() noexcept;
 const QuantKernels& scalar_quant_kernels() noexcept;
@@ -35,6 +37,8 @@ const HalfKernels& scalar_half_kernels() noexcept;
 #if defined(__x86_64__)
 const IsaFp32Kernels& avx2_fp32_kernels() noexcept;
 const IsaFp32Kernels& avx512_fp32_kernels() noexcept;
+const BackwardKernels& avx2_backward_kernels() noexcept;
+const BackwardKernels& avx512_backward_kernels() noexcept;
 const IsaInt8Kernels& avx2_int8_kernels() noexcept;
 const IsaInt8Kernels& avx512vnni_int8_kernels() noexcept;
 const QuantKernels& avx2_quant_kernels() noexcept;

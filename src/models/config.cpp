@@ -42,6 +42,14 @@ void ConfigReader::optional(const char* key, float& field) const {
   field = static_cast<float>(value);
 }
 
+void ConfigReader::optional_dropout(const char* key, float& field) const {
+  const double value = json_.number_or(key, field);
+  if (!(value >= 0 && value < 1)) {
+    json_.fail("key " + std::string(key) + " = " + std::to_string(value) + " is out of range [0, 1)");
+  }
+  field = static_cast<float>(value);
+}
+
 void ConfigReader::optional(const char* key, kernels::Activation& field) const {
   if (!json_.has(key)) return;
   const std::string name = json_.string(key);

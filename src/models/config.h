@@ -47,7 +47,8 @@ class ConfigReader {
   void required(const char* key, std::size_t& field, std::size_t max) const;
   // A missing key leaves the field as it is: the struct's initialiser is the default.
   void optional(const char* key, std::size_t& field, std::size_t max) const;
-  void optional(const char* key, float& field) const;  // in [0, 1]: for epsilons
+  void optional(const char* key, float& field) const;          // in [0, 1]: for epsilons
+  void optional_dropout(const char* key, float& field) const;  // in [0, 1)
   void optional(const char* key, kernels::Activation& field) const;
   void optional(const char* key, bool& field) const;
   void optional(const char* key, double& field) const;  // at least 1: for the base of rotary angles

@@ -8,6 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "models/self_attention.h"
@@ -28,11 +31,20 @@ struct DistanceBuckets {
   std::size_t row(std::ptrdiff_t query_minus_key) const noexcept;
 };
 
-// The projected table of one layer: per head [rows, head_dim], scaled as the scores are. Empty if the layer
-// has no such term.
+// The projected table of one layer.
 struct ProjectedDistances {
-  std::vector<kernels::PackedMatrix> keys;     // K, for c2p
-  std::vector<kernels::PackedMatrix> queries;  // Q, for p2c
+  struct Term {
+    std::vector<kernels::PackedMatrix>
+        heads;  // [rows, head_dim] of each, scaled as the scores are; empty: no such term
+    // What they were packed of, not scaled: [rows, hidden_size], rows `stride` floats apart. Only with a
+    // tape.
+    const float* rows = nullptr;
+    std::size_t stride = 0;
+  };
+  Term keys;     // K, for c2p
+  Term queries;  // Q, for p2c
+  float scale = 1;
+  std::vector<std::span<const float>> rows;  // all of what the terms were packed of, with a tape
 };
 
 // The rows of all distances that occur in sequences of up to `longest` tokens, from the greatest to the
@@ -49,18 +61,21 @@ class DistanceRows {
 
 class DisentangledBias final : public ScoreBias {
  public:
-  DisentangledBias(const ProjectedDistances& distances, const DistanceRows& rows,
-                   const kernels::Fp32Kernels& kernels)
-      : distances_(distances), rows_(rows), kernels_(kernels) {}
+  DisentangledBias(std::shared_ptr<const ProjectedDistances> distances,
+                   std::shared_ptr<const DistanceRows> rows, const kernels::Kernels& kernels)
+      : distances_(std::move(distances)), rows_(std::move(rows)), kernels_(kernels) {}
 
   std::size_t scratch_size(const AttentionTask& task) const noexcept override;
   Rows rows(const AttentionTask& task, const AttentionBuffers& buffers,
             float* scratch) const noexcept override;
+  void add_gradients(const AttentionTask& task, const AttentionBuffers& buffers,
+                     const Gradients& gradients) const override;
+  std::vector<std::span<const float>> parameters() const override { return distances_->rows; }
 
  private:
-  const ProjectedDistances& distances_;
-  const DistanceRows& rows_;
-  const kernels::Fp32Kernels& kernels_;
+  std::shared_ptr<const ProjectedDistances> distances_;
+  std::shared_ptr<const DistanceRows> rows_;
+  const kernels::Kernels& kernels_;
 };
 
 }  // namespace kvasir::models

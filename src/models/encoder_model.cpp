@@ -1,5 +1,6 @@
 #include "models/encoder_model.h"
 
+#include <algorithm>
 #include <string>
 
 #include "kvasir/error.h"
@@ -90,6 +91,65 @@ EncoderModel load_sentence_model(const SentenceModules& modules, const formats::
                                  const LoadOptions& options) {
   EncoderModel model{.encoder = load_encoder(encoder, options), .head = nullptr};
   model.head = load_sentence_head(modules.head, model.facts(), options);
+  return model;
+}
+
+namespace {
+
+// Allocates a head's weights, zeros. (Norms and biases of a new head are filled by whoever draws its
+// weights.)
+class ZeroWeights final : public WeightVisitor {
+ public:
+  void embedding(const std::string&, Embedding&, const MatrixShape&) override {}  // heads have none
+  void layer_norm(const std::string&, LayerNorm& norm, const Dim& width, Bias) override {
+    norm.weight = filled(width.size, 1);
+    norm.bias = filled(width.size, 0);
+  }
+  void rms_norm(const std::string&, RmsNorm& norm, const Dim& width) override {
+    norm.weight = filled(width.size, 1);
+  }
+  void linear(LinearParts parts, Linear& linear, const Dim& columns, Bias bias) override {
+    std::size_t rows = 0;
+    for (const LinearPart& part : parts) rows += part.rows.size;
+    auto& packed = linear.weight.emplace<kernels::PackedMatrix>(kernels::allocate_packed(rows, columns.size));
+    std::ranges::fill(packed.data.span(), 0.0F);
+    if (bias == Bias::kYes) linear.bias = filled(rows, 0);
+  }
+  void convolution(const std::string&, Linear&, const ConvolutionShape&) override {}  // nor these
+
+ private:
+  static tensor::Buffer<float> filled(std::size_t size, float value) {
+    tensor::Buffer<float> buffer(size);
+    std::ranges::fill(buffer.span(), value);
+    return buffer;
+  }
+};
+
+}  // namespace
+
+TrainableModel load_trainable_reader(const formats::ModelFolder& folder, const LoadOptions& options) {
+  OpenedEncoder opened(folder);
+  TrainableModel model{.encoder = opened.family.encoder(opened.config),
+                       .head = nullptr,
+                       .prefix = opened.family.prefix,
+                       .pad_token_id = opened.family.pad_token_id};
+  opened.config.optional_id("pad_token_id", model.pad_token_id,
+                            static_cast<std::int32_t>(model.facts().vocab_size));
+  model.head = opened.family.span_head(opened.config, model.facts());
+  WeightChecker encoder_checker(opened.source), head_checker(opened.source);
+  encoder_checker.check(*model.encoder);
+  encoder_checker.finish();
+  head_checker.check(*model.head);
+  model.head_is_new = !head_checker.complete();
+  WeightLoader loader(opened.source, {.kernels = options.kernels, .precision = Precision::kFp32});
+  model.encoder->visit(loader);
+  if (!model.head_is_new) model.head->visit(loader);
+  loader.run(options.pool);
+  if (model.head_is_new) {
+    ZeroWeights zeros;
+    model.head->visit(zeros);
+  }
+  opened.source.warn_about_unused();
   return model;
 }
 

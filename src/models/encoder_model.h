@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "formats/model_folder.h"
 #include "models/encoder.h"
@@ -44,6 +46,18 @@ struct SentenceModules;
 // encoder: modules.transformer, opened.
 EncoderModel load_sentence_model(const SentenceModules& modules, const formats::ModelFolder& encoder,
                                  const LoadOptions& options);
+// A reader whose weights will change: in fp32, and without what inference computes from weights once.
+struct TrainableModel {
+  std::unique_ptr<Encoder> encoder;
+  std::unique_ptr<Head> head;
+  bool head_is_new = false;  // the folder has none: its weights are to be filled
+  std::string prefix;        // of the encoder's tensors in checkpoints, "bert."
+  std::int32_t pad_token_id = 0;
+
+  const EncoderFacts& facts() const noexcept { return encoder->facts(); }
+};
+TrainableModel load_trainable_reader(const formats::ModelFolder& folder, const LoadOptions& options);
+
 // Without a head, for heads whose weights are in other folders (models/sentence_head.h).
 std::unique_ptr<const Encoder> load_encoder(const formats::ModelFolder& folder, const LoadOptions& options);
 

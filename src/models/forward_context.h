@@ -5,6 +5,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
+#include "models/tape.h"
 #include "tensor/buffer.h"
 
 namespace kvasir::models {
@@ -36,7 +37,19 @@ struct ForwardContext {
   std::span<Worker> workers = {};  // one per thread of the pool, or none: see in_row_chunks
   // Called on the thread that computes the product: the calling one, if there are no workers.
   LinearObserver* observer = nullptr;
+  // In training: records the steps, and has the memory for their results. Workers have none.
+  Tape* tape = nullptr;
 
+  // Memory of a slot, as Workspace::floats. With a tape each call gets memory of its own.
+  float* floats(std::size_t slot, std::size_t size) const {
+    return tape != nullptr ? tape->floats(size) : workspace.floats(slot, size);
+  }
+  // The same pass without recording.
+  ForwardContext without_tape() const noexcept {
+    ForwardContext context = *this;
+    context.tape = nullptr;
+    return context;
+  }
   // The context of the same pass on one of its workers.
   ForwardContext on(Worker& worker) const noexcept {
     return {.kernels = kernels,

@@ -14,7 +14,7 @@ constexpr std::size_t kMaxLabels = std::size_t{1} << 16;
 
 class SpanHead final : public Head {
  public:
-  explicit SpanHead(Dim width) : width_(width) {}
+  SpanHead(Dim width, float dropout) : width_(width), dropout_(dropout) {}
 
   Rows rows() const noexcept override { return Rows::kTokens; }
   std::size_t columns() const noexcept override { return 2; }
@@ -28,7 +28,8 @@ class SpanHead final : public Head {
                std::span<float> out) const override {
     const std::size_t count = states.size() / width_.size;
     const bool all = batch.wanted.empty();
-    float* logits = all ? out.data() : context.workspace.floats(kHeadOut, count * 2);
+    drop_out(context, {.p = dropout_}, width_.size, states);
+    float* logits = all ? out.data() : context.floats(kHeadOut, count * 2);
     forward(qa_outputs_, context, {.x = states.data(), .y = logits, .rows = count});
     if (!all) spread_wanted(batch, {logits, count * 2}, 2, out);
   }
@@ -43,6 +44,7 @@ class SpanHead final : public Head {
   }
 
   Dim width_;
+  float dropout_;  // of the states, in training
   Linear qa_outputs_;
 };
 
@@ -65,8 +67,7 @@ class Classifier final : public Head {
     const std::size_t rows = batch.sequences();
     const float* pooled = states.data();
     if (layout_.dense != nullptr) {
-      const std::span<float> dense(context.workspace.floats(kHeadOut, rows * width_.size),
-                                   rows * width_.size);
+      const std::span<float> dense(context.floats(kHeadOut, rows * width_.size), rows * width_.size);
       forward(dense_, context, {.x = pooled, .y = dense.data(), .rows = rows});
       activate(layout_.activation, dense);
       pooled = dense.data();
@@ -174,7 +175,11 @@ std::span<float> mean_of_sequences(const tensor::RaggedBatch& batch, std::size_t
 }
 
 std::unique_ptr<Head> make_span_head(const ConfigReader&, const EncoderFacts& facts) {
-  return std::make_unique<SpanHead>(Dim{facts.width_key, facts.width});
+  return make_span_head_with_dropout(facts, 0);
+}
+
+std::unique_ptr<Head> make_span_head_with_dropout(const EncoderFacts& facts, float dropout) {
+  return std::make_unique<SpanHead>(Dim{facts.width_key, facts.width}, dropout);
 }
 
 std::string missing_span_head() {

@@ -56,6 +56,7 @@ std::span<float> mean_of_sequences(const tensor::RaggedBatch& batch, std::size_t
 // Extractive question answering: the logits of an answer that starts, and of one that ends, at each token.
 // The Linear "qa_outputs" of most families. columns: start, end.
 std::unique_ptr<Head> make_span_head(const ConfigReader& config, const EncoderFacts& facts);
+std::unique_ptr<Head> make_span_head_with_dropout(const EncoderFacts& facts, float dropout);
 std::string missing_span_head();
 // Its outputs [tokens, 2], column by column.
 struct SpanLogits {

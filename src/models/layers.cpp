@@ -1,6 +1,7 @@
 #include "models/layers.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <exception>
 #include <mutex>
@@ -170,7 +171,33 @@ void multiply(const Linear::Stored& stored, const kernels::QuantizeCall& x, Forw
 
 }  // namespace
 
+namespace {
+
+// The product without its activation and dropout, then these and the residual, each a step of the tape.
+void forward_on_tape(const Linear& linear, ForwardContext& context, const LinearCall& call) {
+  LinearCall product = call;
+  product.activation = kernels::Activation::kNone;
+  product.dropout = 0;
+  const std::size_t size = call.rows * linear.out();
+  const bool is_plain = call.activation == kernels::Activation::kNone && call.dropout == 0;
+  if (!is_plain) {
+    product.residual = nullptr;
+    if (call.residual == call.y) product.y = context.tape->floats(size);
+  }
+  context.tape->linear(linear, product);
+  ForwardContext untaped = context.without_tape();
+  forward(linear, untaped, product);
+  if (is_plain) return;
+  activate(call.activation, context, linear.out(), {product.y, size});
+  drop_out(context, {.p = call.dropout}, linear.out(), {product.y, size});
+  if (call.residual == nullptr) return;
+  add(context, product.y == call.y ? call.residual : product.y, {call.y, size});
+}
+
+}  // namespace
+
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call) {
+  if (context.tape != nullptr) return forward_on_tape(linear, context, call);
   if (context.observer != nullptr) context.observer->observe(linear, call);
   const std::size_t in = linear.in();
   const kernels::QuantizeCall x{
@@ -214,10 +241,12 @@ void in_row_chunks(ForwardContext& context, const RowChunks& chunks, const RowBo
 }
 
 void forward(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
+  if (context.tape != nullptr) context.tape->layer_norm(norm, call);
   normalize(context.kernels.fp32.layer_norm, norm, context, call);
 }
 
 void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call) {
+  if (context.tape != nullptr) context.tape->rms_norm(norm, call);
   const std::size_t width = norm.width();
   float* y = call.y == nullptr ? call.x : call.y;
   for_row_chunks(context.pool, call.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
@@ -231,16 +260,20 @@ void forward(const RmsNorm& norm, ForwardContext& context, const NormRows& call)
 }
 
 void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& call) {
+  if (context.tape != nullptr) context.tape->no_norm(norm, call);
   normalize(context.kernels.fp32.no_norm, norm, context, call);
 }
 
 void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows) {
+  if (context.tape != nullptr) context.tape->activate_gated(activation, rows);
   for_row_chunks(context.pool, rows.rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
     for (std::size_t row = begin; row < end; ++row) {
       float* x = rows.x + row * 2 * rows.width;
       context.kernels.fp32.activate_gated(activation, x, x + rows.width, rows.width);
     }
   });
+  // The second halves, which nobody reads any more, are dropped out too.
+  drop_out(context, {.p = rows.dropout}, 2 * rows.width, {rows.x, rows.rows * 2 * rows.width});
 }
 
 void Embedding::read_row(const kernels::Fp32Kernels& kernels, std::size_t row,
@@ -258,6 +291,21 @@ void Embedding::read_row(const kernels::Fp32Kernels& kernels, std::size_t row,
 
 void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, ForwardContext& context,
            float* x) {
+  if (context.tape != nullptr) {  // the norm is a step of its own
+    InputEmbeddings sum = embeddings;
+    sum.norm = nullptr;
+    const auto width = static_cast<std::size_t>(
+        (embeddings.word != nullptr ? embeddings.word : embeddings.position)->table.shape[1]);
+    const std::size_t tokens = batch.tokens();
+    context.tape->embed(sum, x);
+    ForwardContext untaped = context.without_tape();
+    embed(sum, batch, untaped, x);
+    if (embeddings.norm != nullptr) {
+      forward(*embeddings.norm, context, {.x = x, .rows = tokens, .epsilon = embeddings.epsilon});
+    }
+    drop_out(context, {.p = embeddings.dropout}, width, {x, tokens * width});
+    return;
+  }
   const Embedding& any = embeddings.word != nullptr ? *embeddings.word : *embeddings.position;
   const auto width = static_cast<std::size_t>(any.table.shape[1]);
   float* scratch = context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * width);
@@ -303,6 +351,65 @@ void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, For
   });
 }
 
+void token_positions(const tensor::RaggedBatch& batch, std::int32_t pad_id,
+                     std::span<std::int32_t> positions) {
+  PositionCounter counter(batch, pad_id, 0);
+  for (std::int32_t& position : positions) position = static_cast<std::int32_t>(counter.next());
+}
+
+void look_up(ForwardContext& context, const LookUp& call) {
+  if (context.tape != nullptr) context.tape->look_up(call);
+  const auto width = static_cast<std::size_t>(call.table->table.shape[1]);
+  const std::size_t rows = call.rows.size();
+  std::vector<float> row(width);
+  for (std::size_t i = 0; i < rows; ++i) {
+    call.table->read_row(context.kernels.fp32, static_cast<std::size_t>(call.rows[i]), row);
+    for (std::size_t j = 0; j < width; ++j) call.y[call.by_columns ? j * rows + i : i * width + j] = row[j];
+  }
+}
+
+void add(ForwardContext& context, const float* from, std::span<float> to) {
+  if (context.tape != nullptr) context.tape->add(from, to);
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
+
+void activate(kernels::Activation activation, ForwardContext& context, std::size_t width,
+              std::span<float> x) {
+  if (activation == kernels::Activation::kNone) return;
+  if (context.tape != nullptr) context.tape->activate(activation, x);
+  const std::size_t rows = x.size() / width;
+  for_row_chunks(context.pool, rows, [&](std::size_t begin, std::size_t end, std::size_t) noexcept {
+    context.kernels.fp32.activate(activation, x.data() + begin * width, (end - begin) * width);
+  });
+}
+
+void apply_tanh(ForwardContext& context, std::span<float> y) {
+  if (context.tape != nullptr) context.tape->tanh(y);
+  for (float& value : y) value = std::tanh(value);
+}
+
+void drop_out(ForwardContext& context, const Dropout& dropout, std::size_t width, std::span<float> x) {
+  if (context.tape != nullptr && dropout.p > 0) context.tape->dropout(dropout.p, dropout.rows, width, x);
+}
+
+void gather_neighbors(const tensor::RaggedBatch& batch, ForwardContext& context, const NeighborRows& call) {
+  if (context.tape != nullptr) context.tape->gather_neighbors(call);
+  const std::size_t taps = call.offsets.size(), width = call.width;
+  const std::size_t tap_stride = call.taps_together ? 1 : width, step = call.taps_together ? taps : 1;
+  for (std::size_t s = 0; s < batch.sequences(); ++s) {
+    const std::ptrdiff_t begin = batch.cu_seqlens[s], end = batch.cu_seqlens[s + 1];
+    for (std::ptrdiff_t token = begin; token < end; ++token) {
+      for (std::size_t tap = 0; tap < taps; ++tap) {
+        float* y = call.y + static_cast<std::size_t>(token) * taps * width + tap * tap_stride;
+        const std::ptrdiff_t other = token + call.offsets[tap];
+        const bool inside = other >= begin && other < end;
+        const float* x = call.x + (inside ? static_cast<std::size_t>(other) * width : 0);
+        for (std::size_t i = 0; i < width; ++i) y[i * step] = inside ? x[i] : 0;
+      }
+    }
+  }
+}
+
 float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, ForwardContext& context,
                    const float* x) {
   float* gathered = context.workspace.floats(kHeadOut, rows.size() * width);
@@ -312,7 +419,8 @@ float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, Forwar
   return gathered;
 }
 
-void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x) {
+void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, ForwardContext& context, float* x) {
+  if (context.tape != nullptr) context.tape->clear_pads(width, x);
   for (std::size_t s = 0; s < batch.key_lengths.size(); ++s) {
     const std::size_t first =
         static_cast<std::size_t>(batch.cu_seqlens[s]) + static_cast<std::size_t>(batch.key_lengths[s]);

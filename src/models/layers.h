@@ -55,9 +55,11 @@ struct LinearCall {
   float* y = nullptr;        // [rows, out]; not x
   std::size_t rows = 0;
   kernels::Activation activation = kernels::Activation::kNone;
-  const float* residual = nullptr;         // [rows, out], added after the activation; may be y
+  float dropout = 0;                       // after the activation, with a tape only
+  const float* residual = nullptr;         // [rows, out], added after activation and dropout; may be y
   std::size_t x_stride = 0, y_stride = 0;  // floats between rows; 0: in and out
-  // As kernels::GemmCall::c_block: y is several matrices [rows, y_block], one behind the other.
+  // As kernels::GemmCall::c_block: y is several matrices [rows, y_block], one behind the other. Not with a
+  // tape; nor are strides of y with an activation or dropout.
   std::size_t y_block = 0, y_block_stride = 0;
 };
 void forward(const Linear& linear, ForwardContext& context, const LinearCall& call);
@@ -101,6 +103,7 @@ void no_norm(const LayerNorm& norm, ForwardContext& context, const NormRows& cal
 struct GatedRows {
   float* x = nullptr;  // [rows, 2 · width]: the first half of each becomes activation(first) · second
   std::size_t rows = 0, width = 0;
+  float dropout = 0;  // of the first halves, with a tape only
 };
 void activate_gated(kernels::Activation activation, ForwardContext& context, const GatedRows& rows);
 
@@ -120,6 +123,7 @@ struct InputEmbeddings {
   const Embedding* position = nullptr;    // null likewise
   const LayerNorm* norm = nullptr;        // null: only the sum
   float epsilon = 1e-12F;
+  float dropout = 0;  // after the norm, with a tape only
   // RoBERTa's positions: tokens with this id (pads) have it as their position and are not counted; the
   // positions of other tokens begin at pad_id + 1.
   std::int32_t pad_id = -1;
@@ -131,15 +135,55 @@ void embed(const InputEmbeddings& embeddings, const tensor::RaggedBatch& batch, 
 void embed_tokens(const Embedding& table, std::span<const std::int32_t> ids, ForwardContext& context,
                   float* x);
 
+// The positions of all tokens, as embed() counts them.
+void token_positions(const tensor::RaggedBatch& batch, std::int32_t pad_id,
+                     std::span<std::int32_t> positions);
+
+// y[i] = table[rows[i]], for tables that are looked up whole, such as those of relative positions.
+struct LookUp {
+  const Embedding* table = nullptr;
+  std::span<const std::int32_t> rows;
+  float* y = nullptr;  // [rows, width]; by columns: [width, rows]
+  bool by_columns = false;
+};
+void look_up(ForwardContext& context, const LookUp& call);
+
+// to += from.
+void add(ForwardContext& context, const float* from, std::span<float> to);
+
+// An activation that no product is fused with, in place. Rows of `width` floats.
+void activate(kernels::Activation activation, ForwardContext& context, std::size_t width, std::span<float> x);
+
+// y := tanh(y).
+void apply_tanh(ForwardContext& context, std::span<float> y);
+
+// x := x · mask / (1 - p) for a random mask, with a tape only. Rows of `width` floats.
+struct Dropout {
+  float p = 0;
+  DropoutRows rows = DropoutRows::kTokens;
+};
+void drop_out(ForwardContext& context, const Dropout& dropout, std::size_t width, std::span<float> x);
+
+// What each token's neighbours in its sequence hold: y[token, tap, i] = x[token + offsets[tap], i], and 0
+// beyond the ends of the sequence.
+struct NeighborRows {
+  const float* x = nullptr;  // [tokens, width]
+  float* y = nullptr;        // [tokens, offsets · width]
+  std::size_t width = 0;
+  std::span<const int> offsets = {};
+  bool taps_together = false;  // whether y is [token, i, tap] instead
+};
+void gather_neighbors(const tensor::RaggedBatch& batch, ForwardContext& context, const NeighborRows& call);
+
 // Rows of x [·, width], side by side in the workspace.
 float* gather_rows(std::span<const std::int32_t> rows, std::size_t width, ForwardContext& context,
                    const float* x);
 
 // Sets the rows of pads to 0.
-void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, float* x);
+void clear_pads(const tensor::RaggedBatch& batch, std::size_t width, ForwardContext& context, float* x);
 
 // Moves the rows of x [·, width] that are wanted (RaggedBatch::wanted) to its beginning, and returns them.
-// None wanted: all.
+// None wanted: all, as always with a tape.
 std::span<float> keep_rows(std::span<const std::int32_t> wanted, std::size_t width, std::span<float> x);
 
 // Slots of the workspace, one per buffer that lives at the same time as another.

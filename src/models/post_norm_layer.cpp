@@ -23,13 +23,18 @@ RowChunks chunks_of(const PostNormLayer& layer, std::size_t rows) {
 void project_and_feed(const PostNormLayer& layer, const PostNormOptions& options, ForwardContext& context,
                       std::span<const float> attended, std::span<float> x) {
   const std::size_t rows = x.size() / layer.qkv.in();
-  float* normed = context.workspace.floats(kNormed, x.size());
-  float* up = context.workspace.floats(kUp, rows * layer.up.out());
+  float* normed = context.floats(kNormed, x.size());
+  float* up = context.floats(kUp, rows * layer.up.out());
   forward(layer.attention_output, context,
-          {.x = attended.data(), .y = normed, .rows = rows, .residual = x.data()});
+          {.x = attended.data(),
+           .y = normed,
+           .rows = rows,
+           .dropout = options.attention_output_dropout,
+           .residual = x.data()});
   forward(layer.attention_norm, context, {.x = normed, .rows = rows, .epsilon = options.epsilon});
   forward(layer.up, context, {.x = normed, .y = up, .rows = rows, .activation = options.activation});
-  forward(layer.down, context, {.x = up, .y = x.data(), .rows = rows, .residual = normed});
+  forward(layer.down, context,
+          {.x = up, .y = x.data(), .rows = rows, .dropout = options.output_dropout, .residual = normed});
   forward(layer.output_norm, context, {.x = x.data(), .rows = rows, .epsilon = options.epsilon});
 }
 
@@ -40,12 +45,13 @@ std::span<float> forward(const PostNormLayer& layer, const PostNormOptions& opti
                          std::span<const std::int32_t> wanted) {
   const std::size_t width = layer.qkv.in();
   const std::size_t rows = x.size() / width;
-  float* qkv = context.workspace.floats(kQkv, rows * 3 * width);
-  std::span<float> attended(context.workspace.floats(kContext, x.size()), x.size());
+  float* qkv = context.floats(kQkv, rows * 3 * width);
+  std::span<float> attended(context.floats(kContext, x.size()), x.size());
 
   AttentionBuffers buffers{
       .qkv = qkv, .out = attended.data(), .width = width, .head_dim = width / plan.heads()};
-  if (buffers.head_dim % kernels::kPanelColumns == 0) buffers.tokens_by_head = rows;
+  const bool by_head = buffers.head_dim % kernels::kPanelColumns == 0 && context.tape == nullptr;
+  if (by_head) buffers.tokens_by_head = rows;
   in_row_chunks(context, chunks_of(layer, rows), [&](ForwardContext& own, kernels::RowRange r) {
     LinearCall call{.x = x.data() + r.begin * width, .rows = r.end - r.begin, .y_stride = buffers.stride()};
     call.y = qkv + r.begin * call.y_stride;

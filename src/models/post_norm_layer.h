@@ -43,6 +43,8 @@ struct PostNormOptions {
   kernels::Activation activation = kernels::Activation::kGelu;
   float epsilon = 1e-12F;
   AttentionOptions attention = {};
+  // Of the two products that are added to the layer's input, in training.
+  float attention_output_dropout = 0, output_dropout = 0;
 };
 
 // Replaces x [tokens, width] by the layer's output and returns it: the rows of the wanted tokens, side by

@@ -19,6 +19,7 @@ struct EncoderFamily {
   using MakeHead = std::unique_ptr<Head> (*)(const ConfigReader& config, const EncoderFacts& facts);
   MakeHead span_head;
   MakeHead classifier;
+  std::int32_t pad_token_id = 0;  // if config.json does not say
 };
 
 extern const EncoderFamily kBert;

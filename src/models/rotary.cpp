@@ -88,6 +88,7 @@ void rotary_angles(std::span<const float> frequencies, std::size_t position, flo
 }
 
 void rotate(ForwardContext& context, const RotateRows& call) {
+  if (context.tape != nullptr) context.tape->rotate(call);
   context.pool.parallel_for(
       (call.rows + kRowsPerTask - 1) / kRowsPerTask, [&](std::size_t task, int) noexcept {
         const std::size_t end = std::min(call.rows, (task + 1) * kRowsPerTask);

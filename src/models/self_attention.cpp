@@ -29,10 +29,9 @@ std::size_t align(std::size_t floats) {
 
 }  // namespace
 
-AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& options)
-    : heads_(options.heads), window_(options.window) {
+AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& options) : options_(options) {
   // One sequence in few heads is cut into more pieces than many sequences.
-  const std::size_t pieces = batch.sequences() * heads_;
+  const std::size_t pieces = batch.sequences() * options_.heads;
   const std::size_t cuts = divide_up(options.threads == 1 ? 1 : options.threads * kTasksPerThread, pieces);
   for (std::size_t s = 0; s < batch.sequences(); ++s) {
     const auto begin = static_cast<std::size_t>(batch.cu_seqlens[s]);
@@ -41,12 +40,12 @@ AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& op
         batch.key_lengths.empty() ? length : static_cast<std::size_t>(batch.key_lengths[s]);
     // The first of the tokens that see no key.
     std::size_t blind = options.blind_pads ? keys : length;
-    if (window_ < length) blind = std::min(blind, keys + window_);
-    const std::size_t blocks =
-        window_ < length ? divide_up(blind, kWindowQueries) : std::min(cuts, divide_up(blind, kMinQueries));
+    if (options_.window < length) blind = std::min(blind, keys + options_.window);
+    const std::size_t blocks = options_.window < length ? divide_up(blind, kWindowQueries)
+                                                        : std::min(cuts, divide_up(blind, kMinQueries));
     add_tasks({.begin = begin, .length = length, .keys = keys}, 0, blind, blocks);
     if (blind == length) continue;
-    for (std::size_t head = 0; head < heads_; ++head) {
+    for (std::size_t head = 0; head < options_.heads; ++head) {
       tasks_.push_back({.head = head,
                         .query_begin = begin + blind,
                         .queries = length - blind,
@@ -63,15 +62,15 @@ AttentionPlan::AttentionPlan(const tensor::RaggedBatch& batch, const Options& op
 void AttentionPlan::add_tasks(const Sequence& sequence, std::size_t begin, std::size_t end,
                               std::size_t blocks) {
   const std::size_t length = end - begin;
-  for (std::size_t head = 0; head < heads_; ++head) {
+  for (std::size_t head = 0; head < options_.heads; ++head) {
     for (std::size_t b = 0; b < blocks; ++b) {
       const std::size_t first = begin + length * b / blocks, last = begin + length * (b + 1) / blocks;
-      const std::size_t key_begin = first > window_ ? first - window_ : 0;
+      const std::size_t key_begin = first > options_.window ? first - options_.window : 0;
       tasks_.push_back({.head = head,
                         .query_begin = sequence.begin + first,
                         .queries = last - first,
                         .key_begin = sequence.begin + key_begin,
-                        .keys = std::min(sequence.keys, last + window_) - key_begin});
+                        .keys = std::min(sequence.keys, last + options_.window) - key_begin});
     }
   }
 }
@@ -86,6 +85,7 @@ std::size_t longest(const tensor::RaggedBatch& batch) noexcept {
 
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
             const AttentionBuffers& buffers) {
+  if (context.tape != nullptr) return context.tape->attend(plan, options, buffers);
   const std::size_t width = buffers.width;
   const std::size_t head_dim = buffers.head_dim;
   std::size_t kernel_size = 0, bias_size = 0;
@@ -98,8 +98,8 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
       context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * thread_size);
   const float scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
 
-  const auto kernel = options.rounded && context.kernels.bf16 != nullptr ? context.kernels.bf16->attention
-                                                                         : context.kernels.fp32.attention;
+  const auto kernel = options.rounded && context.kernels.bf16_is_faster ? context.kernels.bf16->attention
+                                                                        : context.kernels.fp32.attention;
   context.pool.parallel_for(plan.tasks().size(), [&](std::size_t i, int worker) noexcept {
     const AttentionTask& task = plan.tasks()[i];
     float* own = scratch + static_cast<std::size_t>(worker) * thread_size;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -35,9 +37,10 @@ class AttentionPlan {
   };
   AttentionPlan(const tensor::RaggedBatch& batch, const Options& options);
 
+  const Options& options() const noexcept { return options_; }
   std::span<const AttentionTask> tasks() const noexcept { return tasks_; }
-  std::size_t heads() const noexcept { return heads_; }
-  std::size_t window() const noexcept { return window_; }
+  std::size_t heads() const noexcept { return options_.heads; }
+  std::size_t window() const noexcept { return options_.window; }
 
  private:
   struct Sequence {
@@ -45,7 +48,7 @@ class AttentionPlan {
   };
   void add_tasks(const Sequence& sequence, std::size_t begin, std::size_t end, std::size_t blocks);
 
-  std::size_t heads_, window_;
+  Options options_;
   std::vector<AttentionTask> tasks_;  // most expensive first
 };
 
@@ -87,6 +90,21 @@ class ScoreBias {
   virtual std::size_t scratch_size(const AttentionTask& task) const noexcept = 0;
   virtual Rows rows(const AttentionTask& task, const AttentionBuffers& buffers,
                     float* scratch) const noexcept = 0;
+
+  // Of training. scores: the gradient of the task's biases, [queries, keys], rows `stride` floats apart; q
+  // and k: those of its queries and keys, which are added to. gradient(p): the gradient of what a step of the
+  // tape has written to p. Tasks of one head come one after the other, in the order of the batch.
+  struct Gradients {
+    const float* scores;
+    std::size_t stride;
+    float *q, *k;
+    std::size_t q_stride, k_stride;
+    const std::function<float*(const float* p)>& gradient;
+  };
+  virtual void add_gradients(const AttentionTask& task, const AttentionBuffers& buffers,
+                             const Gradients& gradients) const = 0;
+  // Memory that add_gradients asks gradient() for, so that it is there before threads ask.
+  virtual std::vector<std::span<const float>> parameters() const { return {}; }
 };
 
 // The number of tokens of the longest sequence.
@@ -94,9 +112,10 @@ std::size_t longest(const tensor::RaggedBatch& batch) noexcept;
 
 struct AttentionOptions {
   float scale = 0;  // of the scores; 0: 1 / √head_dim
-  // Products in bf16, where the processor has it: for models whose other products are rounded more than that.
+  // Products in bf16, where they are faster: for models whose other products are rounded more than that.
   bool rounded = false;
-  const ScoreBias* bias = nullptr;
+  std::shared_ptr<const ScoreBias> bias = nullptr;
+  float dropout = 0;  // of the weights, with a tape only
 };
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
             const AttentionBuffers& buffers);

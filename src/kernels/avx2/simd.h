@@ -75,6 +75,18 @@ struct Avx2 {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
   static Ints add(Ints a, Ints b) noexcept { return _mm256_add_epi32(a, b); }
+  static Ints set_ints(std::uint32_t x) noexcept { return _mm256_set1_epi32(static_cast<int>(x)); }
+  static Ints mul_low(Ints a, Ints b) noexcept { return _mm256_mullo_epi32(a, b); }
+  static Ints exclusive_or(Ints a, Ints b) noexcept { return _mm256_xor_si256(a, b); }
+  template <unsigned kBits>
+  static Ints shift_right(Ints x) noexcept {
+    return _mm256_srli_epi32(x, kBits);
+  }
+  // x where the unsigned y >= bound, else 0.
+  static Vec zero_below(Vec x, Ints y, Ints bound) noexcept {
+    const Ints is_above = _mm256_cmpeq_epi32(_mm256_max_epu32(y, bound), y);
+    return _mm256_and_ps(_mm256_castsi256_ps(is_above), x);
+  }
   static Vec to_floats(Ints x) noexcept { return _mm256_cvtepi32_ps(x); }
   // Rounded to nearest, ties to even.
   static Ints to_ints(Vec x) noexcept { return _mm256_cvtps_epi32(x); }

@@ -60,6 +60,17 @@ struct Avx512 {
   }
   static Ints load_ints(const std::int32_t* p) noexcept { return _mm512_loadu_si512(p); }
   static Ints add(Ints a, Ints b) noexcept { return _mm512_add_epi32(a, b); }
+  static Ints set_ints(std::uint32_t x) noexcept { return _mm512_set1_epi32(static_cast<int>(x)); }
+  static Ints mul_low(Ints a, Ints b) noexcept { return _mm512_mullo_epi32(a, b); }
+  static Ints exclusive_or(Ints a, Ints b) noexcept { return _mm512_xor_si512(a, b); }
+  template <unsigned kBits>
+  static Ints shift_right(Ints x) noexcept {
+    return _mm512_srli_epi32(x, kBits);
+  }
+  // x where the unsigned y >= bound, else 0.
+  static Vec zero_below(Vec x, Ints y, Ints bound) noexcept {
+    return _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(y, bound), x);
+  }
   static Vec to_floats(Ints x) noexcept { return _mm512_cvtepi32_ps(x); }
   // Rounded to nearest, ties to even.
   static Ints to_ints(Vec x) noexcept { return _mm512_cvtps_epi32(x); }

@@ -16,6 +16,7 @@ struct BertConfig {
   std::size_t type_vocab_size = 2;
   kernels::Activation hidden_act = kernels::Activation::kGelu;
   float layer_norm_eps = 1e-12F;
+  float hidden_dropout_prob = 0.1F, attention_probs_dropout_prob = 0.1F;
 };
 
 template <class Visitor>
@@ -29,6 +30,8 @@ void visit(BertConfig& c, const Visitor& v) {
   v.optional("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
   v.optional("hidden_act", c.hidden_act);
   v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.optional_dropout("hidden_dropout_prob", c.hidden_dropout_prob);
+  v.optional_dropout("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
   v.only("position_embedding_type", "absolute");
   v.only("is_decoder", false);
 }
@@ -67,16 +70,21 @@ class Bert final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
            .token_type = &weights_.token_type_embeddings,
            .position = &weights_.position_embeddings,
            .norm = &weights_.embedding_norm,
-           .epsilon = config_.layer_norm_eps},
+           .epsilon = config_.layer_norm_eps,
+           .dropout = config_.hidden_dropout_prob},
           batch, context, x.data());
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
-    const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
+    const PostNormOptions options{.activation = config_.hidden_act,
+                                  .epsilon = config_.layer_norm_eps,
+                                  .attention = {.dropout = config_.attention_probs_dropout_prob},
+                                  .attention_output_dropout = config_.hidden_dropout_prob,
+                                  .output_dropout = config_.hidden_dropout_prob};
     return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 

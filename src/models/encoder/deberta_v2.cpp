@@ -2,6 +2,10 @@
 // distance of two tokens, and in v2 a convolution beside the first layer.
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "kvasir/error.h"
 #include "models/disentangled_attention.h"
@@ -24,6 +28,7 @@ struct DebertaV2Config {
   std::size_t type_vocab_size = 0;
   kernels::Activation hidden_act = kernels::Activation::kGelu;
   float layer_norm_eps = 1e-7F;
+  float hidden_dropout_prob = 0.1F, attention_probs_dropout_prob = 0.1F;
   bool position_biased_input = true;
   bool relative_attention = false;
   bool share_att_key = false;
@@ -84,6 +89,8 @@ void visit(DebertaV2Config& c, const Visitor& v) {
   v.optional_or_none("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
   v.optional("hidden_act", c.hidden_act);
   v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.optional_dropout("hidden_dropout_prob", c.hidden_dropout_prob);
+  v.optional_dropout("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
   v.optional("position_biased_input", c.position_biased_input);
   v.optional("relative_attention", c.relative_attention);
   v.optional("share_att_key", c.share_att_key);
@@ -101,7 +108,7 @@ void visit(DebertaV2Config& c, const Visitor& v) {
 struct DebertaV2Layer {
   PostNormLayer layer;
   Linear pos_key_proj, pos_query_proj;  // if not share_att_key; only until the distances are projected
-  ProjectedDistances distances;
+  std::shared_ptr<const ProjectedDistances> distances;  // in training they change, and are not kept here
 };
 struct DebertaV2Weights {
   Embedding word_embeddings, position_embeddings, token_type_embeddings;
@@ -172,7 +179,7 @@ class DebertaV2 final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t width = config_.hidden_size, floats = batch.tokens() * width;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed_tokens(batch, context, x);
     const bool convolve = config_.conv_kernel_size > 0;
     float* convolved = convolve ? convolution(batch, context, x) : nullptr;
@@ -180,23 +187,33 @@ class DebertaV2 final : public Encoder {
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size()),
                                      .blind_pads = true});
-    const DistanceRows rows(config_.buckets(), longest(batch));
+    const bool biased = config_.relative_attention && (config_.c2p || config_.p2c);
+    const bool projects = biased && context.tape != nullptr;
+    const float* table = projects ? distance_table(context) : nullptr;
+    const auto rows = std::make_shared<DistanceRows>(config_.buckets(), longest(batch));
     std::span<float> out = x;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       const DebertaV2Layer& layer = weights_.layers[i];
-      const DisentangledBias bias(layer.distances, rows, context.kernels.fp32);
-      const bool biased = config_.relative_attention && (config_.c2p || config_.p2c);
+      std::shared_ptr<const ScoreBias> bias;
+      if (biased) {
+        const auto distances = projects ? project_distances(layer, table, context) : layer.distances;
+        bias = std::make_shared<DisentangledBias>(distances, rows, context.kernels);
+      }
       const PostNormOptions options{.activation = config_.hidden_act,
                                     .epsilon = config_.layer_norm_eps,
-                                    .attention = {.scale = scale(), .bias = biased ? &bias : nullptr}};
+                                    .attention = {.scale = scale(),
+                                                  .bias = std::move(bias),
+                                                  .dropout = config_.attention_probs_dropout_prob},
+                                    .attention_output_dropout = config_.hidden_dropout_prob,
+                                    .output_dropout = config_.hidden_dropout_prob};
       const bool convolves = i == 0 && convolve, is_last = i + 1 == weights_.layers.size();
       out = forward(layer.layer, options, plan, context, x,
                     is_last && !convolves ? batch.wanted : std::span<const std::int32_t>());
       if (!convolves) continue;
-      for (std::size_t k = 0; k < floats; ++k) x[k] += convolved[k];
+      add(context, convolved, x);
       forward(weights_.conv_norm, context,
               {.x = x.data(), .rows = batch.tokens(), .epsilon = config_.layer_norm_eps});
-      clear_pads(batch, width, x.data());
+      clear_pads(batch, width, context, x.data());
       if (is_last) out = keep_rows(batch.wanted, width, x);
     }
     return out;
@@ -204,7 +221,13 @@ class DebertaV2 final : public Encoder {
 
   // What queries and keys are multiplied with for the distances, of every layer.
   void finish_loading(ForwardContext& context) override {
-    if (config_.relative_attention) project_distances(context);
+    if (!config_.relative_attention) return;
+    const float* table = distance_table(context);
+    for (DebertaV2Layer& layer : weights_.layers) {
+      layer.distances = project_distances(layer, table, context);
+      layer.pos_key_proj = {};
+      layer.pos_query_proj = {};
+    }
   }
 
   void visit(WeightVisitor& visitor) override { visit_weights(weights_, config_, visitor); }
@@ -239,7 +262,7 @@ class DebertaV2 final : public Encoder {
   void embed_tokens(const tensor::RaggedBatch& batch, ForwardContext& context, std::span<float> x) const {
     const std::size_t tokens = batch.tokens();
     const bool project = config_.embedding_size != config_.hidden_size;
-    float* sum = project ? context.workspace.floats(kNarrow, tokens * config_.embedding_size) : x.data();
+    float* sum = project ? context.floats(kNarrow, tokens * config_.embedding_size) : x.data();
     embed({.word = &weights_.word_embeddings,
            .token_type = config_.type_vocab_size > 0 ? &weights_.token_type_embeddings : nullptr,
            .position = config_.position_biased_input ? &weights_.position_embeddings : nullptr},
@@ -247,74 +270,80 @@ class DebertaV2 final : public Encoder {
     if (project) forward(weights_.embed_proj, context, {.x = sum, .y = x.data(), .rows = tokens});
     forward(weights_.embedding_norm, context,
             {.x = x.data(), .rows = tokens, .epsilon = config_.layer_norm_eps});
-    clear_pads(batch, config_.hidden_size, x.data());
+    clear_pads(batch, config_.hidden_size, context, x.data());
+    drop_out(context, {.p = config_.hidden_dropout_prob}, config_.hidden_size, x);
   }
 
   // Of the embeddings x; what it returns lives until the workspace's next pass. 0 for pads.
   float* convolution(const tensor::RaggedBatch& batch, ForwardContext& context,
                      std::span<const float> x) const {
     const std::size_t width = config_.hidden_size, taps = config_.conv_kernel_size, tokens = batch.tokens();
-    float* neighbors = context.workspace.floats(kUp, tokens * width * taps);  // [tokens, width, taps]
-    for (std::size_t s = 0; s < batch.sequences(); ++s) {
-      const auto begin = static_cast<std::size_t>(batch.cu_seqlens[s]);
-      const auto end = static_cast<std::size_t>(batch.cu_seqlens[s + 1]);
-      for (std::size_t token = begin; token < end; ++token) {
-        float* row = neighbors + token * width * taps;
-        for (std::size_t tap = 0; tap < taps; ++tap) {
-          const std::size_t other = token + tap - taps / 2;  // wraps around below 0: beyond the end
-          const bool inside = other >= begin && other < end;
-          for (std::size_t i = 0; i < width; ++i) row[i * taps + tap] = inside ? x[other * width + i] : 0;
-        }
-      }
-    }
-    float* out = context.workspace.floats(kPositions, tokens * width);
+    float* neighbors = context.floats(kUp, tokens * width * taps);  // [tokens, width, taps]
+    std::vector<int> offsets(taps);
+    std::iota(offsets.begin(), offsets.end(), -static_cast<int>(taps / 2));
+    gather_neighbors(
+        batch, context,
+        {.x = x.data(), .y = neighbors, .width = width, .offsets = offsets, .taps_together = true});
+    float* out = context.floats(kPositions, tokens * width);
+    // In training, pads are cleared and elements dropped before the activation.
+    const bool trains = context.tape != nullptr;
     forward(weights_.conv, context,
-            {.x = neighbors, .y = out, .rows = tokens, .activation = config_.conv_act});
+            {.x = neighbors,
+             .y = out,
+             .rows = tokens,
+             .activation = trains ? kernels::Activation::kNone : config_.conv_act});
+    clear_pads(batch, width, context, out);
+    if (trains) {
+      drop_out(context, {.p = config_.hidden_dropout_prob}, width, {out, tokens * width});
+      activate(config_.conv_act, context, width, {out, tokens * width});
+    }
     // No published model has it, so that there is no kernel for it.
-    if (config_.conv_tanh)
-      std::transform(out, out + tokens * width, out, [](float v) { return std::tanh(v); });
-    clear_pads(batch, width, out);
+    if (config_.conv_tanh) apply_tanh(context, {out, tokens * width});
     return out;
   }
 
-  void project_distances(ForwardContext& context) {
+  // The embeddings of all distances, [rows, hidden_size].
+  const float* distance_table(ForwardContext& context) const {
     const std::size_t width = config_.hidden_size, rows = config_.buckets().rows();
-    const kernels::Fp32Kernels& kernels = context.kernels.fp32;
-    tensor::Buffer<float> table(rows * width);
-    for (std::size_t row = 0; row < rows; ++row) {
-      weights_.rel_embeddings.read_row(kernels, row, table.span().subspan(row * width, width));
-    }
+    std::vector<std::int32_t> all(rows);
+    std::iota(all.begin(), all.end(), 0);
+    float* table = context.floats(kNormed, rows * width);
+    look_up(context, {.table = &weights_.rel_embeddings, .rows = all, .y = table});
     if (config_.norm_rel_ebd) {
-      forward(weights_.rel_norm, context,
-              {.x = table.data(), .rows = rows, .epsilon = config_.layer_norm_eps});
+      forward(weights_.rel_norm, context, {.x = table, .rows = rows, .epsilon = config_.layer_norm_eps});
     }
-    tensor::Buffer<float> projected(rows * 3 * width);
+    drop_out(context, {.p = config_.hidden_dropout_prob, .rows = DropoutRows::kTable}, width,
+             {table, rows * width});
+    return table;
+  }
+
+  // What the distances become in this layer. With a tape it remembers what they were made of.
+  std::shared_ptr<const ProjectedDistances> project_distances(const DebertaV2Layer& layer, const float* table,
+                                                              ForwardContext& context) const {
+    const std::size_t width = config_.hidden_size, rows = config_.buckets().rows();
+    auto distances = std::make_shared<ProjectedDistances>();
+    distances->scale = scale();
     const auto project = [&](const Linear& linear) {
-      forward(linear, context, {.x = table.data(), .y = projected.data(), .rows = rows});
+      float* projected = context.floats(kQkv, rows * linear.out());
+      forward(linear, context, {.x = table, .y = projected, .rows = rows});
+      distances->rows.emplace_back(projected, rows * linear.out());
+      return Columns{.rows = projected, .stride = linear.out()};
     };
-    // Of what was projected last, the columns of each head from `column` on.
-    const auto pack = [&](const Linear& linear, std::size_t column) {
-      return pack_by_head({.rows = projected.data() + column, .stride = linear.out()}, kernels);
+    const auto take = [&](ProjectedDistances::Term& term, Columns columns, std::size_t first) {
+      columns.rows += first;
+      term = {.heads = pack_by_head(columns, context.kernels.fp32),
+              .rows = columns.rows,
+              .stride = columns.stride};
     };
-    for (DebertaV2Layer& layer : weights_.layers) {
-      if (config_.share_att_key) {
-        const Linear& qkv = layer.layer.qkv;
-        project(qkv);
-        if (config_.c2p) layer.distances.keys = pack(qkv, width);
-        if (config_.p2c) layer.distances.queries = pack(qkv, 0);
-        continue;
-      }
-      if (config_.c2p) {
-        project(layer.pos_key_proj);
-        layer.distances.keys = pack(layer.pos_key_proj, 0);
-      }
-      if (config_.p2c) {
-        project(layer.pos_query_proj);
-        layer.distances.queries = pack(layer.pos_query_proj, 0);
-      }
-      layer.pos_key_proj = {};
-      layer.pos_query_proj = {};
+    if (config_.share_att_key) {
+      const Columns qkv = project(layer.layer.qkv);
+      if (config_.c2p) take(distances->keys, qkv, width);
+      if (config_.p2c) take(distances->queries, qkv, 0);
+    } else {
+      if (config_.c2p) take(distances->keys, project(layer.pos_key_proj), 0);
+      if (config_.p2c) take(distances->queries, project(layer.pos_query_proj), 0);
     }
+    return distances;
   }
 
   struct Columns {

@@ -17,6 +17,7 @@ struct DistilBertConfig {
   std::size_t hidden_dim = 0;
   std::size_t max_position_embeddings = 0;
   kernels::Activation activation = kernels::Activation::kGelu;
+  float dropout = 0.1F, attention_dropout = 0.1F;
 };
 
 // sinusoidal_pos_embds is not read: it says how position_embeddings began, and they are stored either way.
@@ -29,6 +30,8 @@ void visit(DistilBertConfig& c, const Visitor& v) {
   v.required("hidden_dim", c.hidden_dim, kMaxWidth);
   v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
   v.optional("activation", c.activation);
+  v.optional_dropout("dropout", c.dropout);
+  v.optional_dropout("attention_dropout", c.attention_dropout);
 }
 
 struct DistilBertWeights {
@@ -72,15 +75,19 @@ class DistilBert final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.dim;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
            .position = &weights_.position_embeddings,
            .norm = &weights_.embedding_norm,
-           .epsilon = kEpsilon},
+           .epsilon = kEpsilon,
+           .dropout = config_.dropout},
           batch, context, x.data());
     const AttentionPlan plan(
         batch, {.heads = config_.n_heads, .threads = static_cast<std::size_t>(context.pool.size())});
-    const PostNormOptions options{.activation = config_.activation, .epsilon = kEpsilon};
+    const PostNormOptions options{.activation = config_.activation,
+                                  .epsilon = kEpsilon,
+                                  .attention = {.dropout = config_.attention_dropout},
+                                  .output_dropout = config_.dropout};
     return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
@@ -103,6 +110,12 @@ std::unique_ptr<Encoder> make_distilbert(const ConfigReader& reader) {
   return std::make_unique<DistilBert>(std::move(config));
 }
 
+std::unique_ptr<Head> make_distilbert_span_head(const ConfigReader& config, const EncoderFacts& facts) {
+  float dropout = 0.1F;
+  config.optional_dropout("qa_dropout", dropout);
+  return make_span_head_with_dropout(facts, dropout);
+}
+
 std::unique_ptr<Head> make_distilbert_classifier(const ConfigReader& config, const EncoderFacts& facts) {
   return make_classifier(config, facts, {.dense = "pre_classifier", .activation = HeadActivation::kRelu});
 }
@@ -111,7 +124,7 @@ std::unique_ptr<Head> make_distilbert_classifier(const ConfigReader& config, con
 
 const EncoderFamily kDistilBert{.prefix = "distilbert.",
                                 .encoder = make_distilbert,
-                                .span_head = make_span_head,
+                                .span_head = make_distilbert_span_head,
                                 .classifier = make_distilbert_classifier};
 
 }  // namespace kvasir::models

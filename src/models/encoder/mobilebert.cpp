@@ -11,6 +11,7 @@ namespace kvasir::models {
 namespace {
 
 constexpr std::size_t kTrigram = 3;
+constexpr int kTrigramOffsets[kTrigram] = {1, 0, -1};
 
 struct MobileBertConfig {
   std::size_t vocab_size = 0;
@@ -24,6 +25,7 @@ struct MobileBertConfig {
   std::size_t max_position_embeddings = 0;
   std::size_t type_vocab_size = 2;
   kernels::Activation hidden_act = kernels::Activation::kRelu;
+  float hidden_dropout_prob = 0, attention_probs_dropout_prob = 0.1F;
 };
 
 // layer_norm_eps is not read: nothing here is normalised.
@@ -40,6 +42,8 @@ void visit(MobileBertConfig& c, const Visitor& v) {
   v.required("max_position_embeddings", c.max_position_embeddings, kMaxPositions);
   v.optional("type_vocab_size", c.type_vocab_size, kMaxVocabulary);
   v.optional("hidden_act", c.hidden_act);
+  v.optional_dropout("hidden_dropout_prob", c.hidden_dropout_prob);
+  v.optional_dropout("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
   v.only("normalization_type", "no_norm");
   v.only("trigram_input", true);
   v.only("use_bottleneck", true);
@@ -126,7 +130,7 @@ class MobileBert final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed_trigrams(batch, context, x.data());
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
@@ -151,26 +155,17 @@ class MobileBert final : public Encoder {
   // Each token's embedding between those of the next and of the previous one, brought to the model's width.
   void embed_trigrams(const tensor::RaggedBatch& batch, ForwardContext& context, float* x) const {
     const std::size_t width = config_.embedding_size, tokens = batch.tokens();
-    float* words = context.workspace.floats(kNarrow, tokens * width);
+    float* words = context.floats(kNarrow, tokens * width);
     embed({.word = &weights_.word_embeddings}, batch, context, words);
-    float* trigrams = context.workspace.floats(kUp, tokens * kTrigram * width);
-    for (std::size_t s = 0; s < batch.sequences(); ++s) {
-      const auto begin = static_cast<std::size_t>(batch.cu_seqlens[s]);
-      const auto end = static_cast<std::size_t>(batch.cu_seqlens[s + 1]);
-      for (std::size_t token = begin; token < end; ++token) {
-        float* row = trigrams + token * kTrigram * width;
-        const float* word = words + token * width;
-        std::fill_n(row, kTrigram * width, 0.0F);  // beyond the ends there is nothing
-        if (token + 1 < end) std::copy_n(word + width, width, row);
-        std::copy_n(word, width, row + width);
-        if (token > begin) std::copy_n(word - width, width, row + 2 * width);
-      }
-    }
+    float* trigrams = context.floats(kUp, tokens * kTrigram * width);
+    gather_neighbors(batch, context, {.x = words, .y = trigrams, .width = width, .offsets = kTrigramOffsets});
     const DenseNorm& transformation = weights_.embedding_transformation;
     forward(transformation.dense, context, {.x = trigrams, .y = x, .rows = tokens});
     embed({.token_type = &weights_.token_type_embeddings, .position = &weights_.position_embeddings}, batch,
           context, x);
     no_norm(transformation.norm, context, {.x = x, .rows = tokens});
+    drop_out(context, {.p = config_.hidden_dropout_prob}, config_.hidden_size,
+             {x, tokens * config_.hidden_size});
   }
 
   // Returns the output of the wanted tokens, or of all if none are named.
@@ -178,19 +173,18 @@ class MobileBert final : public Encoder {
                              std::span<float> x, std::span<const std::int32_t> wanted = {}) const {
     const std::size_t width = config_.intra_bottleneck_size;
     std::size_t rows = x.size() / config_.hidden_size;
-    tensor::Workspace& workspace = context.workspace;
-    float* input = workspace.floats(kNarrow, rows * width);
-    float* attended = workspace.floats(kContext, rows * width);
-    float* normed = workspace.floats(kNormed, rows * width);
-    float* qkv = workspace.floats(kQkv, rows * 3 * width);
-    float* up = workspace.floats(kUp, rows * config_.intermediate_size);
+    float* input = context.floats(kNarrow, rows * width);
+    float* attended = context.floats(kContext, rows * width);
+    float* normed = context.floats(kNormed, rows * width);
+    float* qkv = context.floats(kQkv, rows * 3 * width);
+    float* up = context.floats(kUp, rows * config_.intermediate_size);
 
     forward(layer.bottleneck_input, context, {.x = x.data(), .y = input, .rows = rows});
     forward(layer.bottleneck_attention, context, {.x = x.data(), .y = normed, .rows = rows});
     forward(layer.query_key, context, {.x = normed, .y = qkv, .rows = rows, .y_stride = 3 * width});
     forward(layer.value, context, {.x = x.data(), .y = qkv + 2 * width, .rows = rows, .y_stride = 3 * width});
-    attend(plan, {.rounded = !layer.query_key.is_fp32()}, context,
-           {.qkv = qkv, .out = attended, .width = width, .head_dim = width / plan.heads()});
+    attend(plan, {.rounded = !layer.query_key.is_fp32(), .dropout = config_.attention_probs_dropout_prob},
+           context, {.qkv = qkv, .out = attended, .width = width, .head_dim = width / plan.heads()});
     x = keep_rows(wanted, config_.hidden_size, x);
     keep_rows(wanted, width, {attended, rows * width});
     keep_rows(wanted, width, {input, rows * width});
@@ -202,7 +196,11 @@ class MobileBert final : public Encoder {
       forward(network.output, context, {.x = up, .y = normed, .rows = rows, .residual = normed});
     }
     forward(layer.output_bottleneck, context,
-            {.x = normed, .y = x.data(), .rows = rows, .residual = x.data()});
+            {.x = normed,
+             .y = x.data(),
+             .rows = rows,
+             .dropout = config_.hidden_dropout_prob,
+             .residual = x.data()});
     return x;
   }
 

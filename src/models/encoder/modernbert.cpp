@@ -24,6 +24,7 @@ struct ModernBertConfig {
   kernels::Activation hidden_activation = kernels::Activation::kGelu;
   float norm_eps = 1e-5F;
   bool norm_bias = false, attention_bias = false, mlp_bias = false;
+  float embedding_dropout = 0, attention_dropout = 0, mlp_dropout = 0;
   std::vector<bool> is_local;  // of each layer
 };
 
@@ -46,6 +47,9 @@ void visit(ModernBertConfig& c, const Visitor& v) {
   v.optional("norm_bias", c.norm_bias);
   v.optional("attention_bias", c.attention_bias);
   v.optional("mlp_bias", c.mlp_bias);
+  v.optional_dropout("embedding_dropout", c.embedding_dropout);
+  v.optional_dropout("attention_dropout", c.attention_dropout);
+  v.optional_dropout("mlp_dropout", c.mlp_dropout);
 }
 
 // What transformers 5 writes in place of global_attn_every_n_layers and the two thetas.
@@ -148,6 +152,7 @@ struct ModernBertHeadConfig {
   kernels::Activation classifier_activation = kernels::Activation::kGelu;
   float norm_eps = 1e-5F;
   bool norm_bias = false, classifier_bias = false;
+  float classifier_dropout = 0;
   bool pools_mean = false;  // classifier_pooling
 };
 
@@ -157,6 +162,7 @@ void visit(ModernBertHeadConfig& c, const Visitor& v) {
   v.optional("norm_eps", c.norm_eps);
   v.optional("norm_bias", c.norm_bias);
   v.optional("classifier_bias", c.classifier_bias);
+  v.optional_dropout("classifier_dropout", c.classifier_dropout);
 }
 
 struct ModernBertHeadWeights {
@@ -195,13 +201,14 @@ class ModernBertHead final : public Head {
     const std::size_t width = config_.hidden_size;
     if (rows_ == Rows::kSequences && config_.pools_mean) states = mean_of_sequences(batch, width, states);
     const std::size_t rows = states.size() / width;
-    float* head = context.workspace.floats(kNormed, rows * width);
+    float* head = context.floats(kNormed, rows * width);
     forward(weights_.dense, context,
             {.x = states.data(), .y = head, .rows = rows, .activation = config_.classifier_activation});
     forward(weights_.norm, context, {.x = head, .rows = rows, .epsilon = config_.norm_eps});
+    drop_out(context, {.p = config_.classifier_dropout}, width, {head, rows * width});
     const std::size_t count = rows * config_.num_labels;
     const bool spread = rows_ == Rows::kTokens && !batch.wanted.empty();
-    float* logits = spread ? context.workspace.floats(kHeadOut, count) : out.data();
+    float* logits = spread ? context.floats(kHeadOut, count) : out.data();
     forward(weights_.classifier, context, {.x = head, .y = logits, .rows = rows});
     if (spread) spread_wanted(batch, {logits, count}, config_.num_labels, out);
   }
@@ -229,8 +236,11 @@ class ModernBert final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t tokens = batch.tokens(), floats = tokens * config_.hidden_size;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
-    embed({.word = &weights_.tok_embeddings, .norm = &weights_.embedding_norm, .epsilon = config_.norm_eps},
+    const std::span<float> x(context.floats(kHidden, floats), floats);
+    embed({.word = &weights_.tok_embeddings,
+           .norm = &weights_.embedding_norm,
+           .epsilon = config_.norm_eps,
+           .dropout = config_.embedding_dropout},
           batch, context, x.data());
 
     const auto threads = static_cast<std::size_t>(context.pool.size());
@@ -239,7 +249,7 @@ class ModernBert final : public Encoder {
         batch, {.heads = config_.num_attention_heads, .threads = threads, .window = reach()});
     const std::size_t head_dim = config_.hidden_size / config_.num_attention_heads;
     const std::size_t table_size = longest(batch) * head_dim;
-    float* tables = context.workspace.floats(kPositions, 2 * table_size);
+    float* tables = context.floats(kPositions, 2 * table_size);
     fill_angles({.theta = config_.global_rope_theta, .head_dim = head_dim}, longest(batch), context, tables);
     fill_angles({.theta = config_.local_rope_theta, .head_dim = head_dim}, longest(batch), context,
                 tables + table_size);
@@ -283,11 +293,10 @@ class ModernBert final : public Encoder {
                              std::span<const std::int32_t> wanted) const {
     const std::size_t width = config_.hidden_size, inner = config_.intermediate_size;
     std::size_t rows = batch.tokens();
-    tensor::Workspace& workspace = context.workspace;
-    float* normed = workspace.floats(kNormed, rows * width);
-    float* qkv = workspace.floats(kQkv, rows * 3 * width);
-    float* attended = workspace.floats(kContext, rows * width);
-    float* up = workspace.floats(kUp, rows * 2 * inner);
+    float* normed = context.floats(kNormed, rows * width);
+    float* qkv = context.floats(kQkv, rows * 3 * width);
+    float* attended = context.floats(kContext, rows * width);
+    float* up = context.floats(kUp, rows * 2 * inner);
     const auto normalize = [&](const LayerNorm& norm) {
       forward(norm, context, {.x = x.data(), .rows = rows, .epsilon = config_.norm_eps, .y = normed});
     };
@@ -302,16 +311,22 @@ class ModernBert final : public Encoder {
                      .x_stride = 3 * width,
                      .heads = 2 * config_.num_attention_heads,  // queries, then keys
                      .head_dim = width / config_.num_attention_heads});
-    attend(attending.plan, {.rounded = !layer.Wqkv.is_fp32()}, context,
+    attend(attending.plan, {.rounded = !layer.Wqkv.is_fp32(), .dropout = config_.attention_dropout}, context,
            {.qkv = qkv, .out = attended, .width = width, .head_dim = width / attending.plan.heads()});
     x = keep_rows(wanted, width, x);
     keep_rows(wanted, width, {attended, rows * width});
     rows = x.size() / width;
-    forward(layer.attn_Wo, context, {.x = attended, .y = x.data(), .rows = rows, .residual = x.data()});
+    forward(layer.attn_Wo, context,
+            {.x = attended,
+             .y = x.data(),
+             .rows = rows,
+             .dropout = config_.attention_dropout,
+             .residual = x.data()});
 
     normalize(layer.mlp_norm);
     forward(layer.Wi, context, {.x = normed, .y = up, .rows = rows});
-    activate_gated(config_.hidden_activation, context, {.x = up, .rows = rows, .width = inner});
+    activate_gated(config_.hidden_activation, context,
+                   {.x = up, .rows = rows, .width = inner, .dropout = config_.mlp_dropout});
     forward(layer.mlp_Wo, context,
             {.x = up, .y = x.data(), .rows = rows, .residual = x.data(), .x_stride = 2 * inner});
     return x;
@@ -355,6 +370,7 @@ std::unique_ptr<Head> make_modernbert_classifier(const ConfigReader& reader, con
 const EncoderFamily kModernBert{.prefix = "model.",
                                 .encoder = make_modernbert,
                                 .span_head = make_modernbert_span_head,
-                                .classifier = make_modernbert_classifier};
+                                .classifier = make_modernbert_classifier,
+                                .pad_token_id = 50283};
 
 }  // namespace kvasir::models

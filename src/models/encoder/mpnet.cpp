@@ -25,6 +25,7 @@ struct MPNetConfig {
   std::size_t relative_attention_num_buckets = kBuckets;
   kernels::Activation hidden_act = kernels::Activation::kGelu;
   float layer_norm_eps = 1e-12F;
+  float hidden_dropout_prob = 0.1F, attention_probs_dropout_prob = 0.1F;
 };
 
 template <class Visitor>
@@ -38,6 +39,8 @@ void visit(MPNetConfig& c, const Visitor& v) {
   v.optional("relative_attention_num_buckets", c.relative_attention_num_buckets, kMaxPositions);
   v.optional("hidden_act", c.hidden_act);
   v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.optional_dropout("hidden_dropout_prob", c.hidden_dropout_prob);
+  v.optional_dropout("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
 }
 
 struct MPNetWeights {
@@ -88,26 +91,41 @@ std::size_t bucket(std::ptrdiff_t key_minus_query) {
 class DistanceBias final : public ScoreBias {
  public:
   DistanceBias(const Embedding& table, std::size_t longest, ForwardContext& context)
-      : longest_(longest), distances_(2 * longest - 1) {
-    const auto heads = static_cast<std::size_t>(table.table.shape[1]);
-    float* bias = context.workspace.floats(kPositions, heads * (distances_ + 1));
-    float* row = bias + heads * distances_;
+      : longest_(longest),
+        distances_(2 * longest - 1),
+        heads_(static_cast<std::size_t>(table.table.shape[1])) {
+    std::vector<std::int32_t> buckets(distances_);
     for (std::size_t d = 0; d < distances_; ++d) {
       const auto distance = static_cast<std::ptrdiff_t>(d) - static_cast<std::ptrdiff_t>(longest_ - 1);
-      table.read_row(context.kernels.fp32, bucket(distance), {row, heads});
-      for (std::size_t head = 0; head < heads; ++head) bias[head * distances_ + d] = row[head];
+      buckets[d] = static_cast<std::int32_t>(bucket(distance));
     }
+    float* bias = context.floats(kPositions, heads_ * distances_);
+    look_up(context, {.table = &table, .rows = buckets, .y = bias, .by_columns = true});
     bias_ = bias;
   }
 
   std::size_t scratch_size(const AttentionTask&) const noexcept override { return 0; }
   Rows rows(const AttentionTask& task, const AttentionBuffers&, float*) const noexcept override {
-    const float* zero = bias_ + task.head * distances_ + longest_ - 1;
-    return {.data = zero - task.query_offset(), .stride = -1};
+    return {.data = bias_ + place(task), .stride = -1};
   }
 
+  void add_gradients(const AttentionTask& task, const AttentionBuffers&,
+                     const Gradients& gradients) const override {
+    float* sums = gradients.gradient(bias_) + place(task);
+    for (std::size_t i = 0; i < task.queries; ++i, --sums) {
+      const float* row = gradients.scores + i * gradients.stride;
+      for (std::size_t j = 0; j < task.keys; ++j) sums[j] += row[j];
+    }
+  }
+  std::vector<std::span<const float>> parameters() const override { return {{bias_, heads_ * distances_}}; }
+
  private:
-  std::size_t longest_, distances_;
+  // Of query 0 and key 0.
+  std::size_t place(const AttentionTask& task) const noexcept {
+    return task.head * distances_ + longest_ - 1 - task.query_offset();
+  }
+
+  std::size_t longest_, distances_, heads_;
   const float* bias_;  // [heads, distances]
 };
 
@@ -125,18 +143,24 @@ class MPNet final : public Encoder {
 
   std::span<float> hidden_states(const tensor::RaggedBatch& batch, ForwardContext& context) const override {
     const std::size_t floats = batch.tokens() * config_.hidden_size;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
            .position = &weights_.position_embeddings,
            .norm = &weights_.embedding_norm,
            .epsilon = config_.layer_norm_eps,
+           .dropout = config_.hidden_dropout_prob,
            .pad_id = kPadTokenId},
           batch, context, x.data());
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
-    const DistanceBias bias(weights_.relative_attention_bias, longest(batch), context);
+    const auto bias =
+        std::make_shared<DistanceBias>(weights_.relative_attention_bias, longest(batch), context);
     const PostNormOptions options{
-        .activation = config_.hidden_act, .epsilon = config_.layer_norm_eps, .attention = {.bias = &bias}};
+        .activation = config_.hidden_act,
+        .epsilon = config_.layer_norm_eps,
+        .attention = {.bias = bias, .dropout = config_.attention_probs_dropout_prob},
+        .attention_output_dropout = config_.hidden_dropout_prob,
+        .output_dropout = config_.hidden_dropout_prob};
     return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
@@ -171,6 +195,7 @@ std::unique_ptr<Head> make_mpnet_classifier(const ConfigReader& config, const En
 const EncoderFamily kMPNet{.prefix = "mpnet.",
                            .encoder = make_mpnet,
                            .span_head = make_span_head,
-                           .classifier = make_mpnet_classifier};
+                           .classifier = make_mpnet_classifier,
+                           .pad_token_id = 1};
 
 }  // namespace kvasir::models

@@ -18,6 +18,7 @@ struct RobertaConfig {
   std::int32_t pad_token_id = 1;
   kernels::Activation hidden_act = kernels::Activation::kGelu;
   float layer_norm_eps = 1e-12F;
+  float hidden_dropout_prob = 0.1F, attention_probs_dropout_prob = 0.1F;
 };
 
 template <class Visitor>
@@ -32,6 +33,8 @@ void visit(RobertaConfig& c, const Visitor& v) {
   v.optional_id("pad_token_id", c.pad_token_id, c.vocab_size);
   v.optional("hidden_act", c.hidden_act);
   v.optional("layer_norm_eps", c.layer_norm_eps);
+  v.optional_dropout("hidden_dropout_prob", c.hidden_dropout_prob);
+  v.optional_dropout("attention_probs_dropout_prob", c.attention_probs_dropout_prob);
   v.only("position_embedding_type", "absolute");
   v.only("is_decoder", false);
 }
@@ -73,17 +76,22 @@ class Roberta final : public Encoder {
     tensor::RaggedBatch batch = given;
     batch.token_type_ids = {};  // the reference feeds none: all have the first of the type embeddings
     const std::size_t floats = batch.tokens() * config_.hidden_size;
-    const std::span<float> x(context.workspace.floats(kHidden, floats), floats);
+    const std::span<float> x(context.floats(kHidden, floats), floats);
     embed({.word = &weights_.word_embeddings,
            .token_type = &weights_.token_type_embeddings,
            .position = &weights_.position_embeddings,
            .norm = &weights_.embedding_norm,
            .epsilon = config_.layer_norm_eps,
+           .dropout = config_.hidden_dropout_prob,
            .pad_id = config_.pad_token_id},
           batch, context, x.data());
     const AttentionPlan plan(batch, {.heads = config_.num_attention_heads,
                                      .threads = static_cast<std::size_t>(context.pool.size())});
-    const PostNormOptions options{.activation = config_.hidden_act, .epsilon = config_.layer_norm_eps};
+    const PostNormOptions options{.activation = config_.hidden_act,
+                                  .epsilon = config_.layer_norm_eps,
+                                  .attention = {.dropout = config_.attention_probs_dropout_prob},
+                                  .attention_output_dropout = config_.hidden_dropout_prob,
+                                  .output_dropout = config_.hidden_dropout_prob};
     return forward(weights_.layers, options, plan, context, x, batch.wanted);
   }
 
@@ -119,6 +127,7 @@ std::unique_ptr<Head> make_roberta_classifier(const ConfigReader& config, const 
 const EncoderFamily kRoberta{.prefix = "roberta.",
                              .encoder = make_roberta,
                              .span_head = make_span_head,
-                             .classifier = make_roberta_classifier};
+                             .classifier = make_roberta_classifier,
+                             .pad_token_id = 1};
 
 }  // namespace kvasir::models

@@ -1,0 +1,131 @@
+#include "train/span_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace kvasir::train {
+
+namespace {
+
+// Of the weights of a new head, as in transformers (initializer_range).
+constexpr float kInitializerRange = 0.02F;
+
+// Numbers of N(0, 1) by the Box-Muller transform of random bits.
+class Normal {
+ public:
+  explicit Normal(std::uint64_t seed)
+      : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32U) ^ 0x51ED270BU} {}
+
+  float next() {
+    const double u = uniform(), v = uniform();
+    return static_cast<float>(std::sqrt(-2 * std::log(u)) * std::cos(2 * std::numbers::pi * v));
+  }
+
+ private:
+  double uniform() { return (static_cast<double>(kernels::random_bits(key_, place_++)) + 0.5) * 0x1p-32; }
+
+  std::uint32_t key_[2];
+  std::uint32_t place_ = 0;
+};
+
+}  // namespace
+
+SpanTrainer::SpanTrainer(const formats::ModelFolder& folder, const SpanTrainerOptions& options)
+    : options_(options),
+      kernels_(kernels::kernels_for(options.isa)),
+      pool_(options.threads == 0 ? base::usable_cores() : options.threads),
+      model_(models::load_trainable_reader(folder, {.kernels = kernels_, .pool = pool_})),
+      parameters_(*model_.encoder, *model_.head, model_.prefix),
+      tape_({.kernels = kernels_,
+             .pool = pool_,
+             .parameters = parameters_,
+             .pad_token_id = model_.pad_token_id}) {
+  if (model_.head_is_new) draw_head();
+}
+
+// The matrices of a new head; its biases are zeros, the weights of its norms ones.
+void SpanTrainer::draw_head() {
+  Normal normal(options_.seed);
+  std::vector<float> rows;
+  class Matrices final : public models::ConstWeightVisitor {
+   public:
+    std::vector<const void*> found;
+    void embedding(const std::string&, const models::Embedding&, const models::MatrixShape&) override {}
+    void layer_norm(const std::string&, const models::LayerNorm&, const models::Dim&, models::Bias) override {
+    }
+    void rms_norm(const std::string&, const models::RmsNorm&, const models::Dim&) override {}
+    void linear(models::LinearParts, const models::Linear& linear, const models::Dim&,
+                models::Bias) override {
+      found.push_back(&linear);
+    }
+    void convolution(const std::string&, const models::Linear&, const models::ConvolutionShape&) override {}
+  } matrices;
+  std::as_const(*model_.head).visit(matrices);
+  for (const void* matrix : matrices.found) {
+    Parameter& parameter = *parameters_.of(matrix).weight;
+    for (const NamedTensor& tensor : parameter.tensors) {
+      rows.resize(tensor.rows * parameter.columns);
+      for (float& value : rows) value = kInitializerRange * normal.next();
+      parameter.write(tensor, rows.data(), parameter.value);
+    }
+  }
+}
+
+SpanLossCall SpanTrainer::loss_call(const SpanBatch& batch, const tensor::RaggedBatch& view,
+                                    std::span<const float> logits) const {
+  return {.batch = view,
+          .logits = logits,
+          .labels = batch.labels(),
+          .teacher = {.start_logits = batch.teacher_start,
+                      .end_logits = batch.teacher_end,
+                      .alpha = options_.distil_alpha,
+                      .temperature = options_.distil_temperature}};
+}
+
+SpanLoss SpanTrainer::add_batch(const SpanBatch& batch, const Whole& whole) {
+  const tensor::RaggedBatch view = batch.view();
+  tape_.begin({.batch = view, .key = {.seed = options_.seed, .step = steps_}, .examples = batch.examples});
+  models::ForwardContext context{
+      .kernels = kernels_, .pool = pool_, .workspace = workspace_, .workers = {}, .tape = &tape_};
+  const std::span<float> states = model_.encoder->hidden_states(view, context);
+  const std::span<float> logits(tape_.floats(batch.tokens() * 2), batch.tokens() * 2);
+  model_.head->outputs(view, states, context, logits);
+  SpanLossCall call = loss_call(batch, view, logits);
+  call.counted_starts = whole.counted_starts;
+  call.counted_ends = whole.counted_ends;
+  call.sequences = whole.sequences;
+  std::vector<float> gradient(logits.size());
+  const SpanLoss loss = span_loss(call, gradient);
+  tape_.backward(logits.data(), gradient);
+  return loss;
+}
+
+StepResult SpanTrainer::step(double learning_rate) {
+  const StepResult result{.gradient_norm = gradient_norm(kernels_.backward, pool_, parameters_)};
+  adamw_step(kernels_.backward, pool_, options_.adamw,
+             {.learning_rate = learning_rate, .step = ++steps_, .gradient_norm = result.gradient_norm},
+             parameters_);
+  parameters_.clear_gradients();
+  return result;
+}
+
+std::vector<float> SpanTrainer::logits(const SpanBatch& batch) {
+  const tensor::RaggedBatch view = batch.view();
+  // DeBERTa projects its distances only with a tape, because weights change; dropout is off.
+  tape_.begin({.batch = view, .drops = false});
+  models::ForwardContext context{
+      .kernels = kernels_, .pool = pool_, .workspace = workspace_, .workers = {}, .tape = &tape_};
+  const std::span<float> states = model_.encoder->hidden_states(view, context);
+  const std::span<float> logits(tape_.floats(batch.tokens() * 2), batch.tokens() * 2);
+  model_.head->outputs(view, states, context, logits);
+  return {logits.begin(), logits.end()};
+}
+
+SpanLoss SpanTrainer::evaluate(const SpanBatch& batch) {
+  const std::vector<float> numbers = logits(batch);
+  std::vector<float> gradient(numbers.size());
+  return span_loss(loss_call(batch, batch.view(), numbers), gradient);
+}
+
+}  // namespace kvasir::train

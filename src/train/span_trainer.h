@@ -1,0 +1,81 @@
+// A reader in training: its weights, and one step after the other.
+//
+//   SpanTrainer trainer(folder, {.seed = 42});
+//   trainer.add_batch(batch, {});                       // once or, to accumulate gradients, several times
+//   StepResult result = trainer.step(learning_rate);    // clips, AdamW, clears the gradients
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/cpu.h"
+#include "base/thread_pool.h"
+#include "formats/model_folder.h"
+#include "models/encoder_model.h"
+#include "train/backward_tape.h"
+#include "train/optimizer.h"
+#include "train/parameters.h"
+#include "train/span_batch.h"
+
+namespace kvasir::train {
+
+struct SpanTrainerOptions {
+  int threads = 0;  // 0: all cores
+  base::Isa isa = base::best_isa();
+  std::uint64_t seed = 42;  // of dropout and of a new head
+  AdamWOptions adamw = {};
+  // Of distillation, for batches with a teacher's logits.
+  float distil_alpha = 0.5F, distil_temperature = 2;
+};
+
+struct StepResult {
+  double gradient_norm = 0;  // before clipping
+};
+
+class SpanTrainer {
+ public:
+  // Throws as models::load_trainable_reader.
+  SpanTrainer(const formats::ModelFolder& folder, const SpanTrainerOptions& options);
+
+  const models::EncoderFacts& facts() const noexcept { return model_.facts(); }
+  bool head_is_new() const noexcept { return model_.head_is_new; }
+  Parameters& parameters() noexcept { return parameters_; }
+  std::uint64_t steps_done() const noexcept { return steps_; }
+  std::size_t peak_activation_bytes() const noexcept { return tape_.peak_bytes(); }
+  // Multiply-adds of a forward pass over one sequence; training does three times as many.
+  double multiply_adds(std::size_t tokens) const noexcept {
+    return model_.encoder->multiply_adds(tokens) + model_.head->multiply_adds(tokens);
+  }
+
+  // What the batch is a part of, if gradients are accumulated over several: see SpanLossCall. Zeros: all of
+  // it.
+  struct Whole {
+    std::size_t counted_starts = 0, counted_ends = 0, sequences = 0;
+  };
+  // Forward and backward: adds to the gradients; returns this batch's part of the loss.
+  SpanLoss add_batch(const SpanBatch& batch, const Whole& whole);
+  // Clips the gradients, applies and clears them.
+  StepResult step(double learning_rate);
+  // The loss without dropout and gradients.
+  SpanLoss evaluate(const SpanBatch& batch);
+  // [tokens, 2]
+  std::vector<float> logits(const SpanBatch& batch);
+
+ private:
+  void draw_head();
+  SpanLossCall loss_call(const SpanBatch& batch, const tensor::RaggedBatch& view,
+                         std::span<const float> logits) const;
+
+  SpanTrainerOptions options_;
+  const kernels::Kernels& kernels_;
+  base::ThreadPool pool_;
+  tensor::Workspace workspace_;
+  models::TrainableModel model_;
+  Parameters parameters_;
+  BackwardTape tape_;
+  std::uint64_t steps_ = 0;
+};
+
+}  // namespace kvasir::train
