@@ -6,6 +6,7 @@
 #include "eval.h"
 #include "interrupt.h"
 #include "metrics_output.h"
+#include "qa/evaluation.h"
 #include "qa/squad.h"
 
 namespace kvasir::cli {
@@ -37,7 +38,7 @@ void run_score(const ScoreArguments& arguments, Program& program) {
     if (!arguments.na_prob.empty() || arguments.na_prob_threshold) {
       throw UsageError("--na-prob and --na-prob-thresh belong to the metric v2.0");
     }
-    metrics = score_v1_with_total(data, predictions);
+    metrics = qa::score_v1_with_total(data, predictions);
   } else {
     qa::ScoreV2Options options;
     qa::NaProbabilities probabilities;

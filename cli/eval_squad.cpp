@@ -1,6 +1,5 @@
 // kvasir eval squad: runs the reader over a SQuAD file and scores its answers.
 #include <cstdio>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +14,7 @@
 #include "metrics_output.h"
 #include "model_location.h"
 #include "progress.h"
+#include "qa/evaluation.h"
 #include "qa/squad.h"
 #include "reader_options.h"
 
@@ -45,137 +45,15 @@ struct SquadArguments {
   DecodeArguments decode;
 };
 
-// What the reader said to the questions that were asked.
-struct Answers {
-  qa::Predictions chosen;         // by question id
-  qa::Predictions best;           // the best answer that is not "no answer"
-  qa::NaProbabilities no_answer;  // AskResult::no_answer_score; all questions, in the order of the file
-  std::size_t windows = 0;
-  double seconds = 0;
-};
-
-// Questions of one call of the reader: enough to fill its batches many times over, few enough that memory
-// stays bounded and the progress line moves.
-constexpr std::size_t kChunk = 256;
-
-class Run {
- public:
-  Run(const Reader& reader, AskOptions options, std::size_t total)
-      : reader_(reader), options_(std::move(options)), total_(total), line_(true) {
-    options_.cancel = &interrupt_flag();
-    options_.progress = [this](std::size_t done, std::size_t windows) { show(done, windows); };
-  }
-
-  void add(const qa::SquadQuestion& question, const Document& document) {
-    ids_.push_back(&question.id);
-    queries_.push_back({.question = question.question, .documents = {document}});
-    if (queries_.size() == kChunk) ask();
-  }
-
-  Answers finish() {
-    ask();
-    answers_.seconds = line_.seconds();
-    return std::move(answers_);
-  }
-
- private:
-  void ask() {
-    check_interrupt();
-    if (queries_.empty()) return;
-    const std::vector<AskResult> results = reader_.ask_batch(queries_, options_);
-    for (std::size_t i = 0; i < results.size(); ++i) {
-      const std::string& id = *ids_[i];
-      std::string& chosen = answers_.chosen[id];
-      std::string& best = answers_.best[id];
-      if (!results[i].answers.empty()) {
-        chosen = results[i].answers.front().text;
-      } else if (options_.decode == Decode::kSquad) {
-        chosen = "empty";  // what run_qa predicts, literally, for want of a candidate
-      }
-      for (const Answer& answer : results[i].answers) {
-        if (best.empty()) best = answer.text;
-      }
-      answers_.no_answer.emplace_back(id, results[i].no_answer_score);
-      answers_.windows += results[i].windows;
-    }
-    queries_.clear();
-    ids_.clear();
-  }
-
-  void show(std::size_t done, std::size_t windows) {
-    if (!line_.due() || windows == 0) return;
-    const double asked =
-        static_cast<double>(answers_.no_answer.size()) +
-        static_cast<double>(queries_.size()) * static_cast<double>(done) / static_cast<double>(windows);
-    const double rate = asked / line_.seconds();
-    if (rate <= 0) return;
-    char numbers[96];
-    std::snprintf(numbers, sizeof numbers, "  %zu/%zu questions, %.1f/s, %s left",
-                  static_cast<std::size_t>(asked), total_, rate,
-                  duration_text((static_cast<double>(total_) - asked) / rate).c_str());
-    line_.update(progress_bar(static_cast<std::size_t>(asked), total_) + numbers);
-  }
-
-  const Reader& reader_;
-  AskOptions options_;
-  std::size_t total_;
-  ProgressLine line_;
-  std::vector<const std::string*> ids_;
-  std::vector<Query> queries_;
-  Answers answers_;
-};
-
-bool is_asked(const qa::SquadQuestion& question, const std::string& version) {
-  return version == "v2.0" || !question.answers.empty();
-}
-
-// The number of questions. What cannot be asked is found before the work, not after half of it.
-std::size_t count_asked(const qa::SquadDataset& data, const std::string& version) {
-  std::size_t total = 0;
-  for (const qa::SquadParagraph& paragraph : data.paragraphs) {
-    for (const qa::SquadQuestion& question : paragraph.qas) {
-      if (!is_asked(question, version)) continue;
-      ++total;
-      if (!question.question.empty() && !paragraph.context.empty()) continue;
-      throw Error(ErrorCode::kFormat, "question " + question.id + " of the data: " +
-                                          (question.question.empty() ? "it" : "its context") +
-                                          " is empty; take it out");
-    }
-  }
-  return total;
-}
-
-Answers ask_all(const Reader& reader, const qa::SquadDataset& data, const std::string& version,
-                const AskOptions& options) {
-  const std::size_t total = count_asked(data, version);
-  Run run(reader, options, total);
-  for (const qa::SquadParagraph& paragraph : data.paragraphs) {
-    std::optional<Document> document;  // tokenised once for all questions of the paragraph
-    for (const qa::SquadQuestion& question : paragraph.qas) {
-      if (!is_asked(question, version)) continue;
-      if (!document) document = reader.prepare(paragraph.context);
-      run.add(question, *document);
-    }
-  }
-  return run.finish();
-}
-
-std::vector<qa::Metric> score(const qa::SquadDataset& data, const Answers& answers,
-                              const std::string& version, Decode decode) {
-  if (version == "v1.1") return score_v1_with_total(data, answers.chosen);
-  std::vector<qa::Metric> metrics = qa::score_v2(data, answers.chosen);
-  if (decode == Decode::kPipeline) return metrics;  // its null score does not order questions
-  // The best threshold is looked for among answers to every question, not only among those that passed ours.
-  for (const qa::Metric& metric :
-       qa::score_v2(data, answers.best,
-                    {.na_probabilities = &answers.no_answer,
-                    .na_prob_threshold = std::numeric_limits<double>::infinity()})) {
-    if (metric.name.starts_with("best_")) metrics.push_back(metric);
-  }
-  for (const qa::Metric& metric : qa::score_v1(data, answers.best)) {
-    metrics.push_back({"answerable_" + metric.name, metric.value, metric.integer});
-  }
-  return metrics;
+void show(ProgressLine& line, double asked, std::size_t total) {
+  if (!line.due()) return;
+  const double rate = asked / line.seconds();
+  if (rate <= 0) return;
+  char numbers[96];
+  std::snprintf(numbers, sizeof numbers, "  %zu/%zu questions, %.1f/s, %s left",
+                static_cast<std::size_t>(asked), total, rate,
+                duration_text((static_cast<double>(total) - asked) / rate).c_str());
+  line.update(progress_bar(static_cast<std::size_t>(asked), total) + numbers);
 }
 
 // {"ID": VALUE, …} with one question a line, in the order of the file; append(out, i) appends value i.
@@ -211,24 +89,28 @@ void run_squad(const SquadArguments& arguments, Program& program) {
   const std::string version = metric_version(arguments.metric, data);
   const Reader reader = Reader::load(find_model(arguments.model.model), reader_options(arguments.model));
   at_once.reset();
-  AskOptions options = ask_options(arguments.decode);
-  options.handle_impossible_answer = version == "v2.0";
-  // The chosen answer, and behind a "no answer" the best one. (The pipeline's answers depend on top_k.)
-  options.top_k = version == "v2.0" && options.decode != Decode::kPipeline ? 2 : 1;
-
-  const Answers answers = ask_all(reader, data, version, options);
+  qa::EvaluationCall call{.data = data, .version = version, .options = ask_options(arguments.decode)};
+  call.options.cancel = &interrupt_flag();
+  qa::Evaluation answers;
+  double seconds = 0;
+  {
+    ProgressLine line(true);
+    call.progress = [&](double asked, std::size_t total) { show(line, asked, total); };
+    answers = qa::evaluate(reader, call);
+    seconds = line.seconds();
+  }
   write_by_id(arguments.predictions, answers.no_answer, [&](std::string& out, std::size_t i) {
     append_json_string(out, answers.chosen.at(answers.no_answer[i].first));
   });
   write_by_id(arguments.na_prob_out, answers.no_answer,
               [&](std::string& out, std::size_t i) { append_json_number(out, answers.no_answer[i].second); });
 
-  std::vector<qa::Metric> metrics = score(data, answers, version, options.decode);
+  std::vector<qa::Metric> metrics = qa::score(call, answers);
   const auto questions = static_cast<double>(answers.no_answer.size());
   metrics.push_back({"questions", questions, true});
   metrics.push_back({"windows", static_cast<double>(answers.windows), true});
-  metrics.push_back({"seconds", answers.seconds, false});
-  metrics.push_back({"questions_per_second", questions / answers.seconds, false});
+  metrics.push_back({"seconds", seconds, false});
+  metrics.push_back({"questions_per_second", questions / seconds, false});
   if (arguments.json) {
     append_metrics_json(program.out.buffer(), metrics);
   } else {

@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "json_output.h"
+#include "qa/evaluation.h"
 
 namespace kvasir::cli {
 
@@ -41,20 +42,9 @@ void append_metrics_table(std::string& out, std::span<const qa::Metric> metrics)
   }
 }
 
-std::vector<qa::Metric> score_v1_with_total(const qa::SquadDataset& data,
-                                            const qa::Predictions& predictions) {
-  std::vector<qa::Metric> metrics = qa::score_v1(data, predictions);
-  std::size_t total = 0;
-  for (const qa::SquadParagraph& paragraph : data.paragraphs) {
-    for (const qa::SquadQuestion& question : paragraph.qas) total += question.answers.empty() ? 0 : 1;
-  }
-  metrics.push_back({"total", static_cast<double>(total), true});
-  return metrics;
-}
-
 std::string metric_version(const std::string& given, const qa::SquadDataset& data) {
   if (!given.empty()) return given;
-  return data.has_impossible() ? "v2.0" : "v1.1";
+  return qa::version_of(data);
 }
 
 }  // namespace kvasir::cli

@@ -132,9 +132,9 @@ GemmCall with_output(GemmCall gemm, const Linear& linear, const LinearCall& call
   gemm.bias = linear.bias.data();
   gemm.activation = call.activation;
   gemm.residual = call.residual;
-  gemm.ldr = linear.out();
   gemm.c = call.y;
   gemm.ldc = call.y_stride == 0 ? linear.out() : call.y_stride;
+  gemm.ldr = call.residual == call.y ? gemm.ldc : linear.out();
   gemm.c_block = call.y_block;
   gemm.c_block_stride = call.y_block_stride;
   gemm.m = call.rows;
@@ -187,6 +187,7 @@ void forward_on_tape(const Linear& linear, ForwardContext& context, const Linear
   context.tape->linear(linear, product);
   ForwardContext untaped = context.without_tape();
   forward(linear, untaped, product);
+  context.tape->adapt(linear, context, product);
   if (is_plain) return;
   activate(call.activation, context, linear.out(), {product.y, size});
   drop_out(context, {.p = call.dropout}, linear.out(), {product.y, size});

@@ -55,8 +55,9 @@ struct LinearCall {
   float* y = nullptr;        // [rows, out]; not x
   std::size_t rows = 0;
   kernels::Activation activation = kernels::Activation::kNone;
-  float dropout = 0;                       // after the activation, with a tape only
-  const float* residual = nullptr;         // [rows, out], added after activation and dropout; may be y
+  float dropout = 0;  // after the activation, with a tape only
+  // [rows, out], added after activation and dropout; may be y, with its stride
+  const float* residual = nullptr;
   std::size_t x_stride = 0, y_stride = 0;  // floats between rows; 0: in and out
   // As kernels::GemmCall::c_block: y is several matrices [rows, y_block], one behind the other. Not with a
   // tape; nor are strides of y with an activation or dropout.

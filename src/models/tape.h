@@ -30,6 +30,7 @@ struct RotateRows;
 struct AttentionOptions;
 struct AttentionBuffers;
 class AttentionPlan;
+struct ForwardContext;
 
 // Which random numbers dropout draws for the rows that it sees: those of the tokens of the batch, or of a
 // table that all sequences share.
@@ -61,6 +62,10 @@ class Tape {
   virtual void rotate(const RotateRows& call) = 0;  // in place
   virtual void gather_neighbors(const NeighborRows& call) = 0;
   virtual void clear_pads(std::size_t width, float* x) = 0;
+
+  // The product that linear() announced is there: adds what an adapter of this weight adds to it, in steps of
+  // its own.
+  virtual void adapt(const Linear& linear, ForwardContext& context, const LinearCall& call) = 0;
 
   // These depend on the training step, so the tape computes them.
   // x := x · mask / (1 - p), rows of `width` floats.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/rotary.h"
+#include "train/lora.h"
 #include "train/packing.h"
 
 namespace kvasir::train {
@@ -220,6 +221,60 @@ void BackwardTape::linear(const models::Linear& linear, const models::LinearCall
     multiply_back(linear, dy, ldy, rows, call);
     // What y held before is a summand of the residual, if y is that, and otherwise gone.
     if (call.residual != call.y) take_rows(call.y, rows, out, ldy);
+  });
+}
+
+void BackwardTape::scale(float factor, std::span<float> x) {
+  overwrites(x.data(), x.size());
+  const auto multiply = [factor, size = x.size()](float* p) {
+    for (std::size_t i = 0; i < size; ++i) p[i] *= factor;
+  };
+  multiply(x.data());
+  record([this, multiply, x] {
+    if (float* gradient = gradient_of(x.data()); gradient != nullptr) multiply(gradient);
+  });
+}
+
+// y += scale · dropout(x) Aᵀ Bᵀ, for the columns of y that the adapter is for.
+void BackwardTape::adapt(const models::Linear& linear, models::ForwardContext& context,
+                         const models::LinearCall& call) {
+  if (options_.lora == nullptr) return;
+  const std::size_t ldy = call.y_stride == 0 ? linear.out() : call.y_stride;
+  for (const LoraAdapter* adapter : options_.lora->of(linear)) {
+    const std::size_t rank = adapter->a.out();
+    const float* x = call.x;
+    std::size_t ldx = call.x_stride;
+    if (options_.lora->dropout() > 0) {
+      const std::size_t in = linear.in(), stride = ldx == 0 ? in : ldx;
+      float* dropped = floats(call.rows * in);
+      copy_rows(x, stride, call.rows, {dropped, call.rows * in});
+      models::drop_out(context, {.p = options_.lora->dropout()}, in, {dropped, call.rows * in});
+      x = dropped;
+      ldx = 0;
+    }
+    float* low = floats(call.rows * rank);
+    models::forward(adapter->a, context, {.x = x, .y = low, .rows = call.rows, .x_stride = ldx});
+    scale(options_.lora->scale(), {low, call.rows * rank});
+    float* y = call.y + adapter->first_row;
+    models::forward(adapter->b, context,
+                    {.x = low, .y = y, .rows = call.rows, .residual = y, .y_stride = ldy});
+  }
+}
+
+// y := the rows of x, side by side.
+void BackwardTape::copy_rows(const float* x, std::size_t ldx, std::size_t rows, std::span<float> y) {
+  const std::size_t width = y.size() / rows;
+  for (std::size_t row = 0; row < rows; ++row) std::copy_n(x + row * ldx, width, y.data() + row * width);
+  record([this, x, ldx, rows, y, width] {
+    const float* dy = gradient_of(y.data());
+    if (dy == nullptr) return;
+    const Target dx = target(x, extent(rows, width, ldx));
+    for (std::size_t row = 0; row < rows; ++row) {
+      float* to = dx.p + row * ldx;
+      if (!dx.accumulates) std::fill_n(to, width, 0.0F);
+      options_.kernels.backward.add_scaled(dy + row * width, 1, to, width);
+    }
+    take(y.data(), y.size());
   });
 }
 

@@ -26,6 +26,8 @@
 
 namespace kvasir::train {
 
+class Lora;
+
 // The random numbers of dropout are a function of these, of the place in the model, and of the token and its
 // element.
 struct DropoutKey {
@@ -40,6 +42,7 @@ class BackwardTape final : public models::Tape {
     Parameters& parameters;
     // Rows of tables of words that get no gradient: nn.Embedding's padding_idx. -1: none.
     std::int32_t pad_token_id = -1;
+    const Lora* lora = nullptr;  // adapters, or null
   };
   explicit BackwardTape(const Options& options) : options_(options) {}
 
@@ -70,6 +73,8 @@ class BackwardTape final : public models::Tape {
   void rotate(const models::RotateRows& call) override;
   void gather_neighbors(const models::NeighborRows& call) override;
   void clear_pads(std::size_t width, float* x) override;
+  void adapt(const models::Linear& linear, models::ForwardContext& context,
+             const models::LinearCall& call) override;
   void dropout(float p, models::DropoutRows rows, std::size_t width, std::span<float> x) override;
   void attend(const models::AttentionPlan& plan, const models::AttentionOptions& options,
               const models::AttentionBuffers& buffers) override;
@@ -118,6 +123,9 @@ class BackwardTape final : public models::Tape {
   void take_rows(const float* p, std::size_t rows, std::size_t width, std::size_t stride);
   void release(Region& region);
 
+  void copy_rows(const float* x, std::size_t ldx, std::size_t rows, std::span<float> y);
+  // x := x · factor.
+  void scale(float factor, std::span<float> x);
   enum class Norm { kLayerNorm, kNoNorm, kRmsNorm };
   void norm(Norm kind, const void* weights, std::span<const float> weight, const models::NormRows& call);
   // sums[j] += Σ x[r, j] over all rows, in an order that does not depend on threads.

@@ -144,7 +144,15 @@ class Parameters::Collector final : public models::WeightVisitor {
 Parameters::Parameters(models::Encoder& encoder, models::Head& head, const std::string& prefix) {
   Collector of_encoder(*this, prefix), of_head(*this, "");
   encoder.visit(of_encoder);
+  const std::size_t encoders = parameters_.size();
   head.visit(of_head);
+  for (std::size_t i = encoders; i < parameters_.size(); ++i) parameters_[i].is_head = true;
+}
+
+void Parameters::add(const std::string& name, models::Linear& linear) {
+  Collector collector(*this, "");
+  const models::LinearPart part{.name = name, .rows = {"", linear.out()}};
+  collector.linear({&part, 1}, linear, {"", linear.in()}, models::bias_if(linear.bias.size() > 0));
 }
 
 Parameters::Pair Parameters::of(const void* weight) const {

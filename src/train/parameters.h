@@ -31,6 +31,7 @@ struct Parameter {
   Layout layout = Layout::kRows;
   std::size_t rows = 0, columns = 0;
   std::vector<NamedTensor> tensors;
+  bool is_head = false;
   bool decays = false;  // whether weight decay applies
   bool trains = true;   // false: frozen
   std::span<float> value;
@@ -50,6 +51,12 @@ class Parameters {
   // prefix: of the encoder's tensors in checkpoints, such as "bert.". Tables of embeddings, which lie in the
   // mapped file until then, get memory of their own. Weights must be fp32.
   Parameters(models::Encoder& encoder, models::Head& head, const std::string& prefix);
+
+  // Another weight, under this name as it stands in checkpoints, such as an adapter's.
+  void add(const std::string& name, models::Linear& linear);
+  void freeze_all() noexcept {
+    for (Parameter& parameter : parameters_) parameter.trains = false;
+  }
 
   std::deque<Parameter>& all() noexcept { return parameters_; }
   const std::deque<Parameter>& all() const noexcept { return parameters_; }

@@ -37,11 +37,27 @@ SpanTrainer::SpanTrainer(const formats::ModelFolder& folder, const SpanTrainerOp
       pool_(options.threads == 0 ? base::usable_cores() : options.threads),
       model_(models::load_trainable_reader(folder, {.kernels = kernels_, .pool = pool_})),
       parameters_(*model_.encoder, *model_.head, model_.prefix),
+      lora_(make_lora()),
       tape_({.kernels = kernels_,
              .pool = pool_,
              .parameters = parameters_,
-             .pad_token_id = model_.pad_token_id}) {
+             .pad_token_id = model_.pad_token_id,
+             .lora = lora_.get()}) {}
+
+// With the adapter's own options if there is one to start from, whose head then replaces the model's.
+std::unique_ptr<Lora> SpanTrainer::make_lora() {
   if (model_.head_is_new) draw_head();
+  const bool starts_from_adapter = !options_.adapter.empty();
+  if (options_.lora.r == 0 && !starts_from_adapter) return nullptr;
+  if (starts_from_adapter) {
+    const double dropout = options_.lora.dropout;
+    const bool trains_on = options_.lora.r > 0;
+    options_.lora = read_lora_options(options_.adapter);
+    if (trains_on) options_.lora.dropout = dropout;
+  }
+  auto lora = std::make_unique<Lora>(options_.lora, model_, parameters_, options_.seed);
+  if (starts_from_adapter) lora->load(options_.adapter, parameters_);
+  return lora;
 }
 
 // The matrices of a new head; its biases are zeros, the weights of its norms ones.

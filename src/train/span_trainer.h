@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "formats/model_folder.h"
 #include "models/encoder_model.h"
 #include "train/backward_tape.h"
+#include "train/lora.h"
 #include "train/optimizer.h"
 #include "train/parameters.h"
 #include "train/span_batch.h"
@@ -26,6 +28,8 @@ struct SpanTrainerOptions {
   base::Isa isa = base::best_isa();
   std::uint64_t seed = 42;  // of dropout and of a new head
   AdamWOptions adamw = {};
+  LoraOptions lora = {};          // r 0: all weights learn
+  std::filesystem::path adapter;  // to start from, with its own options in place of `lora`; empty: none
   // Of distillation, for batches with a teacher's logits.
   float distil_alpha = 0.5F, distil_temperature = 2;
 };
@@ -42,6 +46,7 @@ class SpanTrainer {
   const models::EncoderFacts& facts() const noexcept { return model_.facts(); }
   bool head_is_new() const noexcept { return model_.head_is_new; }
   Parameters& parameters() noexcept { return parameters_; }
+  const Lora* lora() const noexcept { return lora_.get(); }  // null: none
   std::uint64_t steps_done() const noexcept { return steps_; }
   std::size_t peak_activation_bytes() const noexcept { return tape_.peak_bytes(); }
   // Multiply-adds of a forward pass over one sequence; training does three times as many.
@@ -65,6 +70,7 @@ class SpanTrainer {
 
  private:
   void draw_head();
+  std::unique_ptr<Lora> make_lora();
   SpanLossCall loss_call(const SpanBatch& batch, const tensor::RaggedBatch& view,
                          std::span<const float> logits) const;
 
@@ -74,6 +80,7 @@ class SpanTrainer {
   tensor::Workspace workspace_;
   models::TrainableModel model_;
   Parameters parameters_;
+  std::unique_ptr<Lora> lora_;
   BackwardTape tape_;
   std::uint64_t steps_ = 0;
 };

@@ -129,7 +129,13 @@ struct Fixture {
   }
 };
 
-SpanTrainerOptions options_of(const base::json::object& settings, int threads = 2) {
+// Under PEFT's names if there are adapters.
+std::string name_in_file(const NamedTensor& tensor, bool has_adapters) {
+  const std::string prefix = "base_model.model.";
+  return has_adapters && !tensor.name.starts_with(prefix) ? prefix + tensor.name : tensor.name;
+}
+
+SpanTrainerOptions options_of(const Fixture& fixture, const base::json::object& settings, int threads = 2) {
   const auto number = [&](const char* key, double fallback) {
     const base::json::value* value = settings.if_contains(key);
     return value == nullptr ? fallback : value->to_number<double>();
@@ -137,6 +143,7 @@ SpanTrainerOptions options_of(const base::json::object& settings, int threads = 
   return {.threads = threads,
           .isa = tests::test_isa(),
           .adamw = {.weight_decay = number("weight_decay", 0), .max_grad_norm = number("max_grad_norm", 0)},
+          .adapter = std::filesystem::exists(fixture.at / "adapter") ? fixture.at / "adapter" : "",
           .distil_alpha = static_cast<float>(number("distil_alpha", 0.5)),
           .distil_temperature = static_cast<float>(number("distil_temperature", 2))};
 }
@@ -151,25 +158,28 @@ class Family : public testing::TestWithParam<const char*> {};
 INSTANTIATE_TEST_SUITE_P(All, Family,
                          testing::Values("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet",
                                          "albert", "deberta-v2", "deberta-v2-conv", "modernbert",
-                                         "mobilebert", "bert-distil"),
+                                         "mobilebert", "bert-distil", "bert-lora"),
                          test_name);
 
 TEST_P(Family, GradientsOfTheFirstStep) {
   const Fixture fixture(GetParam());
-  SpanTrainer trainer(fixture.at / "initial", options_of(fixture.run("recipe").at("settings").as_object()));
+  SpanTrainer trainer(fixture.at / "initial",
+                      options_of(fixture, fixture.run("recipe").at("settings").as_object()));
   trainer.add_batch(fixture.batches.at(0), {});
   const formats::SafetensorsFile file(fixture.at / "gradients_step1.safetensors");
   const std::set<std::string> uncertain = fixture.uncertain();
   std::size_t compared = 0;
   for (const Parameter& parameter : trainer.parameters().all()) {
+    if (!parameter.trains) continue;
     for (const NamedTensor& tensor : parameter.tensors) {
-      ASSERT_TRUE(file.tensors().contains(tensor.name)) << tensor.name;
-      const std::vector<float> expected = floats(file, tensor.name);
+      const std::string name = name_in_file(tensor, trainer.lora() != nullptr);
+      ASSERT_TRUE(file.tensors().contains(name)) << name;
+      const std::vector<float> expected = floats(file, name);
       std::vector<float> actual(expected.size());
       ASSERT_TRUE(parameter.has_gradient) << tensor.name;
       parameter.read(tensor, parameter.gradient.span(), actual.data());
       ++compared;
-      const double absolute = uncertain.contains(tensor.name) ? 1e-5 : 1e-6;
+      const double absolute = uncertain.contains(name) ? 1e-5 : 1e-6;
       for (std::size_t i = 0; i < actual.size(); ++i) {
         const auto wanted = static_cast<double>(expected[i]);
         ASSERT_NEAR(static_cast<double>(actual[i]), wanted, 1e-4 * std::abs(wanted) + absolute)
@@ -187,7 +197,7 @@ TEST_P(Family, TenSteps) {
     const base::json::object& run = value.as_object();
     if (!run.contains("settings")) continue;  // how the gradients were checked
     const base::json::object& settings = run.at("settings").as_object();
-    SpanTrainer trainer(fixture.at / "initial", options_of(settings));
+    SpanTrainer trainer(fixture.at / "initial", options_of(fixture, settings));
     const Schedule schedule{.scheduler = parse_scheduler(settings.at("scheduler").as_string()),
                             .learning_rate = settings.at("lr").to_number<double>(),
                             .warmup_steps = settings.at("warmup_steps").to_number<std::uint64_t>(),
@@ -215,8 +225,9 @@ TEST_P(Family, TenSteps) {
     std::size_t far = 0;
     for (const Parameter& parameter : trainer.parameters().all()) {
       for (const NamedTensor& tensor : parameter.tensors) {
-        if (uncertain.contains(tensor.name)) continue;
-        const std::vector<float> expected = floats(file, tensor.name);
+        const std::string in_file = name_in_file(tensor, trainer.lora() != nullptr);
+        if (uncertain.contains(in_file) || !parameter.trains) continue;
+        const std::vector<float> expected = floats(file, in_file);
         std::vector<float> actual(expected.size());
         parameter.read(tensor, parameter.value, actual.data());
         for (std::size_t j = 0; j < actual.size(); ++j) {
@@ -238,7 +249,7 @@ TEST_P(Family, ThreadsDoNotMatter) {
   std::vector<std::vector<float>> weights;
   for (const int threads : {1, 2, 3}) {
     SpanTrainer trainer(fixture.at / "initial",
-                        options_of(fixture.run("recipe").at("settings").as_object(), threads));
+                        options_of(fixture, fixture.run("recipe").at("settings").as_object(), threads));
     for (std::size_t i = 0; i < 3; ++i) {
       trainer.add_batch(fixture.batches.at(i), {});
       trainer.step(1e-3);
