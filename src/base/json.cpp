@@ -41,10 +41,11 @@ const char* kind_name(json::kind kind) {
 
 }  // namespace
 
-json::value parse_json(std::string_view text, const std::string& origin) {
-  json::parse_options options;
-  options.max_depth = kMaxDepth;
-  json::stream_parser parser({}, options);
+json::value parse_json(std::string_view text, const std::string& origin, const ParseOptions& options) {
+  json::parse_options rules;
+  rules.max_depth = kMaxDepth;
+  rules.allow_invalid_utf8 = options.allow_invalid_utf8;
+  json::stream_parser parser({}, rules);
   boost::system::error_code error;
   const std::size_t read = parser.write_some(text.data(), text.size(), error);
   if (!error) parser.finish(error);

@@ -12,10 +12,14 @@ namespace kvasir::base {
 
 namespace json = boost::json;
 
+struct ParseOptions {
+  // Strings may hold any bytes; whoever reads them checks them (base::find_invalid_utf8).
+  bool allow_invalid_utf8 = false;
+};
 // Parses a whole text or file. Throws kFormat "ORIGIN:LINE: …" for bad JSON or nesting over 100 levels. Of
 // duplicate keys the last wins, as in Python's json; formats that must refuse them (safetensors) check for
 // themselves.
-json::value parse_json(std::string_view text, const std::string& origin);
+json::value parse_json(std::string_view text, const std::string& origin, const ParseOptions& options = {});
 json::value parse_json_file(const std::filesystem::path& path);
 
 // A view of one JSON object and its origin ("models/x/config.json: normalizer.").
