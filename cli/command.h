@@ -25,7 +25,8 @@ class UsageError : public std::runtime_error {
 
 struct Program {
   std::function<void()> action;
-  std::string command;  // "ask", "eval squad": for messages
+  std::string command;                  // "ask", "eval squad": for messages
+  std::vector<std::string> words = {};  // of the command line
   ColorMode color = ColorMode::kAuto;
   Output out;
 };
@@ -54,5 +55,7 @@ void add_embed(CLI::App& app, Program& program);
 void add_rerank(CLI::App& app, Program& program);
 void add_quantize(CLI::App& app, Program& program);
 void add_rm(CLI::App& app, Program& program);
+void add_train(CLI::App& app, Program& program);
+void add_merge(CLI::App& app, Program& program);
 
 }  // namespace kvasir::cli

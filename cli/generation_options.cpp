@@ -208,9 +208,9 @@ std::string read_json_schema(const GenerationArguments& arguments, const std::fi
     throw UsageError("--json-schema -: standard input is read for something else; name a file");
   }
   const std::string origin = is_itself ? "--json-schema" : given == "-" ? "standard input" : given;
-  const std::string text = is_itself      ? given
-                           : given == "-" ? read_plain_input().text
-                                          : base::read_file(given, {.max_bytes = kMostOfASchema});
+  std::string text = is_itself      ? given
+                     : given == "-" ? read_plain_input().text
+                                    : base::read_file(given, {.max_bytes = kMostOfASchema});
   const base::json::value schema = base::parse_json(text, origin);
   // Servers may know more keywords.
   if (!is_on_server(model.string())) grammar::compile_json_schema(schema, {}, origin);

@@ -16,6 +16,7 @@
 #include "interrupt.h"
 #include "kvasir/error.h"
 #include "kvasir/log.h"
+#include "train.h"
 
 namespace kvasir::cli {
 
@@ -81,6 +82,8 @@ void set_up(CLI::App& app, Program& program) {
   add_rerank(app, program);
   add_generate(app, program);
   add_chat(app, program);
+  add_train(app, program);
+  add_merge(app, program);
   add_eval(app, program);
   add_tokenize(app, program);
   add_logits(app, program);
@@ -107,13 +110,15 @@ void perform(Program& program) {
 int run(const std::vector<std::string>& words) {
   CLI::App app("Answers questions with pre-trained language models, natively.");
   Program program{.action = {}, .command = {}, .color = ColorMode::kAuto, .out = Output(STDOUT_FILENO)};
+  program.words = words;
   set_up(app, program);
   if (words.empty()) {
     complain("no command; see kvasir --help");
     return kExitUsage;
   }
   try {
-    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
+    const std::vector<std::string> all = with_config_file(words);
+    app.parse(std::vector<std::string>(all.rbegin(), all.rend()));
     perform(program);
   } catch (const CLI::CallForHelp& call) {
     if (app.get_subcommands().empty() && !app.remaining().empty()) {  // "kvasir help nonsense"

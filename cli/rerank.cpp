@@ -107,6 +107,7 @@ void score_lines(const std::vector<std::string>& files, const Reranker& reranker
   std::size_t cut = 0;
   const auto flush = [&] {
     std::vector<TextPair> pairs;
+    pairs.reserve(group.size());
     for (const OwnedPair& pair : group) pairs.push_back({.query = pair.query, .text = pair.text});
     reranker.score_batch(pairs, {.cancel = &interrupt_flag()}, [&](std::size_t, PairScore& score) {
       cut += score.truncated() ? 1 : 0;

@@ -21,6 +21,7 @@ enum class ErrorCode {
   kUnsupported,        // well-formed, but not something that this version can do
   kResourceExhausted,  // over a stated limit (size of a document, memory)
   kCancelled,          // the caller asked to stop
+  kDiverged,           // in training, the loss or the gradients are no numbers any more
   kInternal,           // a bug in this library
 };
 

@@ -25,6 +25,8 @@ const char* error_code_name(ErrorCode code) noexcept {
       return "resource_exhausted";
     case ErrorCode::kCancelled:
       return "cancelled";
+    case ErrorCode::kDiverged:
+      return "diverged";
     case ErrorCode::kInternal:
       return "internal";
   }

@@ -108,7 +108,7 @@ struct BatchLoop::Impl {
   void advance_all();
   void branch_out(Running& owner, std::vector<Request::Next> next);
   void go_on(Branch& branch, Request::Next next);
-  void stop_all(std::exception_ptr error);
+  void stop_all(const std::exception_ptr& error);
 };
 
 // Requests that wait join in, as long as there is room; sleeps while there is nothing to do. False: the loop
@@ -332,7 +332,7 @@ void BatchLoop::Impl::advance_all() {
   std::erase_if(running, [](const Running& r) { return r.branches.empty(); });
 }
 
-void BatchLoop::Impl::stop_all(std::exception_ptr error) {
+void BatchLoop::Impl::stop_all(const std::exception_ptr& error) {
   for (Running& r : running) r.request->stop(error);
   running.clear();
 }

@@ -60,7 +60,7 @@ void GenerationRequest::finish(std::exception_ptr error) noexcept {
   changed_.notify_all();
 }
 
-void GenerationRequest::give(std::string text) {
+void GenerationRequest::give(const std::string& text) {
   if (text.empty() || !setting_.options->on_text) return;
   const std::lock_guard lock(mutex_);
   text_ += text;

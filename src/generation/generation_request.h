@@ -90,7 +90,7 @@ class GenerationRequest : public Request {
   StoppedText empty_text() const {
     return {*setting_.tokenizer, setting_.options->stop, setting_.constraint.has_value()};
   }
-  void give(std::string text);  // to on_text
+  void give(const std::string& text);  // to on_text
   // Shortens a sequence when it has filled the context. length: with the prompt; is updated.
   void shift(Next& next, std::size_t& length) const;
 

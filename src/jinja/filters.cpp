@@ -367,8 +367,8 @@ Value filter_map(const Call& call) {
   if (call.arguments.positional.empty()) {
     const auto [attribute, fallback] = call.bind<2>({"attribute", "default"});
     for (const Value& item : iterate(call.runtime, call.self)) {
-      Value value = attribute_of(call, item, required(call, attribute, "attribute"));
-      out.push_back(value.is_undefined() && fallback != nullptr ? *fallback : std::move(value));
+      const Value value = attribute_of(call, item, required(call, attribute, "attribute"));
+      out.push_back(value.is_undefined() && fallback != nullptr ? *fallback : value);
     }
   } else {
     const auto& given = call.arguments.positional;

@@ -160,7 +160,7 @@ std::vector<WrittenSentence> read_sentences(std::string_view text,
     std::size_t end = std::max(text::sentence_around(text, at, at, {.max_context = text.size()}).end, at + 1);
     // "It was Lund. [1]": the number belongs to what stands before it.
     for (std::size_t next = end; next < text.size();) {
-      next = text.find_first_not_of(" ", next);
+      next = text.find_first_not_of(' ', next);
       if (next == std::string_view::npos || text[next] != '[') break;
       const std::size_t close = text.find(']', next);
       if (close == std::string_view::npos) break;

@@ -17,17 +17,6 @@ namespace {
 // Queries of a block, at most: its weights for 384 keys stay in the L2 cache.
 constexpr std::size_t kBlockQueries = 128;
 
-// What one thread needs for a block.
-struct Scratch {
-  kernels::PackedMatrix packed;
-  tensor::Buffer<float> p, dp, transposed, bias;
-
-  static float* at_least(tensor::Buffer<float>& buffer, std::size_t size) {
-    if (buffer.size() < size) buffer = tensor::Buffer<float>(size);
-    return buffer.data();
-  }
-};
-
 // Where a head's rows of some kind lie.
 struct HeadRows {
   const float* x;
@@ -53,7 +42,7 @@ class AttentionSteps {
       : tape_(tape), layer_(layer), kernels_(tape.options_.kernels) {}
 
   void forward() {
-    for_units([&](const models::AttentionTask& task, Scratch& scratch) {
+    for_units([&](const models::AttentionTask& task, AttentionScratch& scratch) {
       const models::AttentionBuffers& b = layer_.buffers;
       float* p = weights(task, b, scratch);
       const std::size_t ldp = padded_stride(task.keys);
@@ -75,7 +64,7 @@ class AttentionSteps {
     const std::function<float*(const float*)> gradient_of = [&](const float* p) {
       return tape_.gradient_of(p);
     };
-    for_units([&](const models::AttentionTask& task, Scratch& scratch) {
+    for_units([&](const models::AttentionTask& task, AttentionScratch& scratch) {
       const auto gradient_at = [&](const float* p) { return gradient + (p - qkv); };
       float* dq = gradient_at(b.query(task.query_begin, task.head));
       float* dk = gradient_at(b.key(task.key_begin, task.head));
@@ -85,8 +74,8 @@ class AttentionSteps {
                                .rows = task.queries};
       const std::size_t ldp = padded_stride(task.keys), ldt = padded_stride(task.queries);
       float* p = weights(task, b, scratch);
-      float* dp = Scratch::at_least(scratch.dp, task.queries * ldp);
-      float* transposed = Scratch::at_least(scratch.transposed, task.keys * ldt);
+      float* dp = at_least(scratch.dp, task.queries * ldp);
+      float* transposed = at_least(scratch.transposed, task.keys * ldt);
 
       // dV, with the weights as they were after dropout; dp is memory for them.
       const float* dropped = p;
@@ -146,7 +135,8 @@ class AttentionSteps {
   // body(task, scratch) for blocks of queries of all tasks; those of one unit in order, on one thread.
   template <class Body>
   void for_units(const Body& body) {
-    std::vector<Scratch> scratch(static_cast<std::size_t>(tape_.options_.pool.size()));
+    std::vector<AttentionScratch>& scratch = tape_.attention_scratch_;
+    scratch.resize(static_cast<std::size_t>(tape_.options_.pool.size()));
     tape_.options_.pool.parallel_for(layer_.units.size(), [&](std::size_t unit, int thread) noexcept {
       for (const models::AttentionTask& task : layer_.units[unit]) {
         for (std::size_t begin = 0; begin < task.queries; begin += kBlockQueries) {
@@ -182,9 +172,9 @@ class AttentionSteps {
 
   // P, rows padded_stride(keys) apart.
   float* weights(const models::AttentionTask& task, const models::AttentionBuffers& b,
-                 Scratch& scratch) const {
+                 AttentionScratch& scratch) const {
     const std::size_t ldp = padded_stride(task.keys);
-    float* p = Scratch::at_least(scratch.p, task.queries * ldp);
+    float* p = at_least(scratch.p, task.queries * ldp);
     if (task.uniform) {
       std::fill_n(p, task.queries * ldp, 1 / static_cast<float>(task.keys));
       return p;
@@ -194,7 +184,7 @@ class AttentionSteps {
     multiply({.a = q.x, .lda = q.ldx, .b = &scratch.packed, .c = p, .ldc = ldp, .m = task.queries});
     models::ScoreBias::Rows bias{.data = nullptr, .stride = 0};
     if (layer_.options.bias != nullptr) {
-      float* memory = Scratch::at_least(scratch.bias, layer_.options.bias->scratch_size(task));
+      float* memory = at_least(scratch.bias, layer_.options.bias->scratch_size(task));
       bias = layer_.options.bias->rows(task, b, memory);
     }
     for (std::size_t i = 0; i < task.queries; ++i) {

@@ -51,12 +51,6 @@ void for_floats(base::ThreadPool& pool, std::size_t size, const auto& body) {
   });
 }
 
-// Grow-only.
-float* at_least(tensor::Buffer<float>& buffer, std::size_t size) {
-  if (buffer.size() < size) buffer = tensor::Buffer<float>(size);
-  return buffer.data();
-}
-
 }  // namespace
 
 void BackwardTape::begin(const Pass& pass) {

@@ -34,6 +34,12 @@ struct DropoutKey {
   std::uint64_t seed = 0, step = 0;
 };
 
+// What one thread needs for a block of attention.
+struct AttentionScratch {
+  kernels::PackedMatrix packed;
+  tensor::Buffer<float> p, dp, transposed, bias;
+};
+
 class BackwardTape final : public models::Tape {
  public:
   struct Options {
@@ -163,6 +169,7 @@ class BackwardTape final : public models::Tape {
   // Operands of products in other layouts.
   kernels::PackedMatrix transposed_weight_, packed_dy_;
   tensor::Buffer<float> transposed_x_, product_, partial_;
+  std::vector<AttentionScratch> attention_scratch_;  // of each thread
 };
 
 }  // namespace kvasir::train

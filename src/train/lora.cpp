@@ -224,6 +224,24 @@ void Lora::merge(Parameters& parameters) const {
   }
 }
 
+std::vector<const models::Linear*> Lora::targets() const {
+  std::vector<const models::Linear*> targets;
+  for (const auto& [linear, adapters] : by_linear_) targets.push_back(linear);
+  return targets;
+}
+
+MergedWeights::MergedWeights(const Lora& lora, Parameters& parameters) {
+  for (const models::Linear* linear : lora.targets()) {
+    Parameter* weight = parameters.of(linear).weight;
+    before_.emplace_back(weight, std::vector<float>(weight->value.begin(), weight->value.end()));
+  }
+  lora.merge(parameters);
+}
+
+MergedWeights::~MergedWeights() {
+  for (const auto& [weight, values] : before_) std::ranges::copy(values, weight->value.begin());
+}
+
 LoraOptions read_lora_options(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kConfigFile;
   const base::json::value config = base::parse_json_file(path);

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "models/encoder_model.h"
@@ -46,6 +47,8 @@ class Lora {
   // Adds the adapters to the weights that they belong to.
   void merge(Parameters& parameters) const;
 
+  // The matrices that have adapters.
+  std::vector<const models::Linear*> targets() const;
   std::span<const LoraAdapter* const> of(const models::Linear& linear) const;
   float scale() const noexcept {
     return static_cast<float>(options_.alpha / static_cast<double>(options_.r));
@@ -57,6 +60,18 @@ class Lora {
   LoraOptions options_;
   std::deque<LoraAdapter> adapters_;  // never moved
   std::unordered_map<const models::Linear*, std::vector<const LoraAdapter*>> by_linear_;
+};
+
+// The weights with their adapters added, for as long as this lives; then as they were, bit by bit.
+class MergedWeights {
+ public:
+  MergedWeights(const Lora& lora, Parameters& parameters);
+  ~MergedWeights();
+  MergedWeights(const MergedWeights&) = delete;
+  MergedWeights& operator=(const MergedWeights&) = delete;
+
+ private:
+  std::vector<std::pair<Parameter*, std::vector<float>>> before_;
 };
 
 // Options as a folder's adapter_config.json has them. Throws kNotFound, kFormat, kUnsupported (another kind

@@ -104,7 +104,8 @@ void adamw_step(const kernels::BackwardKernels& kernels, base::ThreadPool& pool,
   pool.parallel_for(pieces.size(), [&](std::size_t i, int) noexcept {
     const Piece& piece = pieces[i];
     Parameter& parameter = parameters.all()[piece.parameter];
-    const double decay = parameter.decays ? 1 - call.learning_rate * options.weight_decay : 1;
+    const double rate = call.learning_rate * parameter.learning_rate_factor;
+    const double decay = parameter.decays ? 1 - rate * options.weight_decay : 1;
     kernels.adamw({.p = parameter.value.data() + piece.begin,
                    .m = parameter.m.data() + piece.begin,
                    .v = parameter.v.data() + piece.begin,
@@ -114,7 +115,7 @@ void adamw_step(const kernels::BackwardKernels& kernels, base::ThreadPool& pool,
                    .decay = static_cast<float>(decay),
                    .beta1 = static_cast<float>(options.beta1),
                    .beta2 = static_cast<float>(options.beta2),
-                   .step_size = static_cast<float>(call.learning_rate / correction1),
+                   .step_size = static_cast<float>(rate / correction1),
                    .inverse_root2 = static_cast<float>(1 / std::sqrt(correction2)),
                    .epsilon = static_cast<float>(options.epsilon)});
   });

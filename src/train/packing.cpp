@@ -34,6 +34,11 @@ void copy_columns(const MatrixRows& x, kernels::RowRange rows, kernels::PackedMa
 
 }  // namespace
 
+float* at_least(tensor::Buffer<float>& buffer, std::size_t size) {
+  if (buffer.size() < size) buffer = tensor::Buffer<float>(size);
+  return buffer.data();
+}
+
 std::size_t padded_stride(std::size_t columns) noexcept {
   constexpr std::size_t kAlias = 4096 / sizeof(float);
   const std::size_t stride = (columns + kPanel - 1) / kPanel * kPanel;

@@ -6,11 +6,15 @@
 #include "base/thread_pool.h"
 #include "kernels/backward.h"
 #include "kernels/fp32.h"
+#include "tensor/buffer.h"
 
 namespace kvasir::train {
 
 // Floats between rows of `columns`: whole cache lines, and never a multiple of 4 KiB (see Gemm::kAliasBytes).
 std::size_t padded_stride(std::size_t columns) noexcept;
+
+// Grow-only memory.
+float* at_least(tensor::Buffer<float>& buffer, std::size_t size);
 
 // Rows of a matrix that lie ldx floats apart.
 struct MatrixRows {

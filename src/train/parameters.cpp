@@ -152,7 +152,9 @@ Parameters::Parameters(models::Encoder& encoder, models::Head& head, const std::
 void Parameters::add(const std::string& name, models::Linear& linear) {
   Collector collector(*this, "");
   const models::LinearPart part{.name = name, .rows = {"", linear.out()}};
+  const std::size_t before = parameters_.size();
   collector.linear({&part, 1}, linear, {"", linear.in()}, models::bias_if(linear.bias.size() > 0));
+  for (std::size_t i = before; i < parameters_.size(); ++i) parameters_[i].is_adapter = true;
 }
 
 Parameters::Pair Parameters::of(const void* weight) const {

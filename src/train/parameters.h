@@ -31,9 +31,10 @@ struct Parameter {
   Layout layout = Layout::kRows;
   std::size_t rows = 0, columns = 0;
   std::vector<NamedTensor> tensors;
-  bool is_head = false;
+  bool is_head = false, is_adapter = false;
   bool decays = false;  // whether weight decay applies
   bool trains = true;   // false: frozen
+  double learning_rate_factor = 1;
   std::span<float> value;
   tensor::Buffer<float> gradient;  // as value; valid if has_gradient
   bool has_gradient = false;
@@ -52,7 +53,7 @@ class Parameters {
   // mapped file until then, get memory of their own. Weights must be fp32.
   Parameters(models::Encoder& encoder, models::Head& head, const std::string& prefix);
 
-  // Another weight, under this name as it stands in checkpoints, such as an adapter's.
+  // The weight of an adapter, under this name as it stands in checkpoints.
   void add(const std::string& name, models::Linear& linear);
   void freeze_all() noexcept {
     for (Parameter& parameter : parameters_) parameter.trains = false;

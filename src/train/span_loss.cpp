@@ -79,7 +79,7 @@ SpanLoss span_loss(const SpanLossCall& call, std::span<float> gradient) {
       const double weight = 0.5 / static_cast<double>(sequences);
       for (std::size_t i = 0; i < length; ++i) {
         const double p = std::exp(teacher[i]);
-        if (p > 0) result.divergence += weight * p * (teacher[i] - logs[i]);
+        if (p != 0) result.divergence += weight * p * (teacher[i] - logs[i]);
         d[i * 2] += static_cast<float>(alpha * temperature * weight * (std::exp(logs[i]) - p));
       }
     }

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kvasir/error.h"
+
 namespace kvasir::train {
 
 namespace {
@@ -42,7 +44,28 @@ SpanTrainer::SpanTrainer(const formats::ModelFolder& folder, const SpanTrainerOp
              .pool = pool_,
              .parameters = parameters_,
              .pad_token_id = model_.pad_token_id,
-             .lora = lora_.get()}) {}
+             .lora = lora_.get()}) {
+  if (!options_.freeze.empty()) frozen_ = freeze(options_.freeze, parameters_);
+  if (options_.layerwise_lr_decay != 1) decay_by_layer(options_.layerwise_lr_decay, parameters_);
+  if (options_.ema > 0) start_averages();
+}
+
+void SpanTrainer::start_averages() {
+  for (const Parameter& parameter : parameters_.all()) {
+    tensor::Buffer<float>& average = averages_.emplace_back(parameter.trains ? parameter.value.size() : 0);
+    if (parameter.trains) std::ranges::copy(parameter.value, average.data());
+  }
+}
+
+void SpanTrainer::update_averages() {
+  const auto decay = static_cast<float>(options_.ema);
+  pool_.parallel_for(averages_.size(), [&](std::size_t i, int) noexcept {
+    const std::span<const float> value = parameters_.all()[i].value;
+    for (std::size_t j = 0; j < averages_[i].size(); ++j) {
+      averages_[i].data()[j] = decay * averages_[i].data()[j] + (1 - decay) * value[j];
+    }
+  });
+}
 
 // With the adapter's own options if there is one to start from, whose head then replaces the model's.
 std::unique_ptr<Lora> SpanTrainer::make_lora() {
@@ -101,7 +124,10 @@ SpanLossCall SpanTrainer::loss_call(const SpanBatch& batch, const tensor::Ragged
 
 SpanLoss SpanTrainer::add_batch(const SpanBatch& batch, const Whole& whole) {
   const tensor::RaggedBatch view = batch.view();
-  tape_.begin({.batch = view, .key = {.seed = options_.seed, .step = steps_}, .examples = batch.examples});
+  tape_.begin({.batch = view,
+               .key = {.seed = options_.seed, .step = steps_},
+               .examples = batch.examples,
+               .drops = options_.dropout});
   models::ForwardContext context{
       .kernels = kernels_, .pool = pool_, .workspace = workspace_, .workers = {}, .tape = &tape_};
   const std::span<float> states = model_.encoder->hidden_states(view, context);
@@ -118,11 +144,24 @@ SpanLoss SpanTrainer::add_batch(const SpanBatch& batch, const Whole& whole) {
 }
 
 StepResult SpanTrainer::step(double learning_rate) {
+  for (const FrozenRows& part : frozen_) {
+    if (!part.parameter->has_gradient) continue;
+    part.parameter->write(*part.tensor, std::vector<float>(part.rows.size()).data(),
+                          part.parameter->gradient.span());
+  }
   const StepResult result{.gradient_norm = gradient_norm(kernels_.backward, pool_, parameters_)};
+  if (!std::isfinite(result.gradient_norm)) {
+    parameters_.clear_gradients();
+    throw Error(ErrorCode::kDiverged, "the gradients are no numbers any more; lower the learning rate");
+  }
   adamw_step(kernels_.backward, pool_, options_.adamw,
              {.learning_rate = learning_rate, .step = ++steps_, .gradient_norm = result.gradient_norm},
              parameters_);
+  // Their gradients were 0, but weights also decay.
+  for (const FrozenRows& part : frozen_)
+    part.parameter->write(*part.tensor, part.rows.data(), part.parameter->value);
   parameters_.clear_gradients();
+  if (!averages_.empty()) update_averages();
   return result;
 }
 

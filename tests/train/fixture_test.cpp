@@ -13,6 +13,7 @@
 #include "base/json.h"
 #include "formats/safetensors.h"
 #include "test_isa.h"
+#include "train/ready_batches.h"
 #include "train/span_trainer.h"
 
 namespace kvasir::train {
@@ -36,76 +37,23 @@ std::vector<float> floats(const formats::SafetensorsFile& file, const std::strin
   return values;
 }
 
-// Ready-made batches, [steps, rows, length].
-class Batches {
- public:
-  Batches(const std::filesystem::path& at, bool has_types)
-      : file_(at / "batches.safetensors"),
-        has_types_(has_types && file_.tensors().contains("token_type_ids")) {
-    const tensor::Shape& shape = file_.tensors().at("input_ids").shape;
-    steps_ = static_cast<std::size_t>(shape[0]);
-    rows_ = static_cast<std::size_t>(shape[1]);
-    length_ = static_cast<std::size_t>(shape[2]);
-    if (std::filesystem::exists(at / "teacher_logits.safetensors")) {
-      teacher_ = std::make_unique<formats::SafetensorsFile>(at / "teacher_logits.safetensors");
-    }
-  }
-
-  std::size_t steps() const { return steps_; }
-
-  SpanBatch at(std::size_t step) const {
-    SpanBatch batch;
-    batch.input_ids = integers("input_ids", step, rows_ * length_);
-    if (has_types_) batch.token_type_ids = integers("token_type_ids", step, rows_ * length_);
-    batch.start_positions = integers("start_positions", step, rows_);
-    batch.end_positions = integers("end_positions", step, rows_);
-    const std::vector<std::int32_t> mask = integers("attention_mask", step, rows_ * length_);
-    for (std::size_t row = 0; row < rows_; ++row) {
-      batch.cu_seqlens.push_back(static_cast<std::int32_t>((row + 1) * length_));
-      const auto first = mask.begin() + static_cast<std::ptrdiff_t>(row * length_);
-      batch.key_lengths.push_back(
-          static_cast<std::int32_t>(std::count(first, first + static_cast<std::ptrdiff_t>(length_), 1)));
-    }
-    if (teacher_) {
-      const auto part = [&](const char* name) {
-        const std::vector<float> all = floats(*teacher_, name);
-        const auto begin = all.begin() + static_cast<std::ptrdiff_t>(step * rows_ * length_);
-        return std::vector<float>(begin, begin + static_cast<std::ptrdiff_t>(rows_ * length_));
-      };
-      batch.teacher_start = part("start_logits");
-      batch.teacher_end = part("end_logits");
-    }
-    return batch;
-  }
-
- private:
-  std::vector<std::int32_t> integers(const char* name, std::size_t step, std::size_t count) const {
-    const std::byte* data = file_.tensors().at(name).data + step * count * sizeof(std::int64_t);
-    std::vector<std::int32_t> values(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      std::int64_t value = 0;
-      std::memcpy(&value, data + i * sizeof value, sizeof value);
-      values[i] = static_cast<std::int32_t>(value);
-    }
-    return values;
-  }
-
-  formats::SafetensorsFile file_;
-  std::unique_ptr<formats::SafetensorsFile> teacher_;
-  bool has_types_;
-  std::size_t steps_ = 0, rows_ = 0, length_ = 0;
-};
-
 struct Fixture {
   std::filesystem::path at;
   base::json::object expected;
-  Batches batches;
+  std::unique_ptr<ReadyBatches> batches;
 
   explicit Fixture(const std::string& name)
-      : at(folder(name)),
-        expected(read_json(at / "expected.json").as_object()),
-        batches(at, !expected.contains("model_input_names") ||
-                        names("model_input_names").contains("token_type_ids")) {}
+      : at(folder(name)), expected(read_json(at / "expected.json").as_object()) {
+    const std::filesystem::path teacher = at / "teacher_logits.safetensors";
+    const bool feeds_types =
+        !expected.contains("model_input_names") || names("model_input_names").contains("token_type_ids");
+    batches = std::make_unique<ReadyBatches>(
+        ReadyBatches::Options{.batches = at / "batches.safetensors",
+                              .teacher_logits = std::filesystem::exists(teacher) ? teacher : "",
+                              .feeds_types = feeds_types},
+        models::EncoderFacts{
+            .family = "", .max_positions = 1000, .vocab_size = 10'000, .type_vocab_size = 2});
+  }
 
   std::set<std::string> names(const char* key) const {
     std::set<std::string> result;
@@ -165,7 +113,7 @@ TEST_P(Family, GradientsOfTheFirstStep) {
   const Fixture fixture(GetParam());
   SpanTrainer trainer(fixture.at / "initial",
                       options_of(fixture, fixture.run("recipe").at("settings").as_object()));
-  trainer.add_batch(fixture.batches.at(0), {});
+  trainer.add_batch(fixture.batches->at(0), {});
   const formats::SafetensorsFile file(fixture.at / "gradients_step1.safetensors");
   const std::set<std::string> uncertain = fixture.uncertain();
   std::size_t compared = 0;
@@ -202,9 +150,9 @@ TEST_P(Family, TenSteps) {
                             .learning_rate = settings.at("lr").to_number<double>(),
                             .warmup_steps = settings.at("warmup_steps").to_number<std::uint64_t>(),
                             .total_steps = settings.at("steps").to_number<std::uint64_t>()};
-    for (std::size_t i = 0; i < fixture.batches.steps(); ++i) {
+    for (std::size_t i = 0; i < fixture.batches->count(); ++i) {
       const base::json::object& step = run.at("steps").as_array()[i].as_object();
-      const double loss = trainer.add_batch(fixture.batches.at(i), {}).loss;
+      const double loss = trainer.add_batch(fixture.batches->at(i), {}).loss;
       const double rate = learning_rate(schedule, i);
       const double wanted = step.at("loss").to_number<double>();
       EXPECT_NEAR(loss, wanted, 1e-5 * wanted) << "step " << i + 1;
@@ -213,7 +161,7 @@ TEST_P(Family, TenSteps) {
       EXPECT_NEAR(norm, wanted_norm, 1e-4 * wanted_norm) << "step " << i + 1;
       EXPECT_NEAR(rate, step.at("lr").to_number<double>(), 1e-8 * schedule.learning_rate);
     }
-    SpanBatch first = fixture.batches.at(0);
+    SpanBatch first = fixture.batches->at(0);
     first.teacher_start.clear();
     first.teacher_end.clear();
     const double final_loss = run.at("final_loss_batch0").to_number<double>();
@@ -251,7 +199,7 @@ TEST_P(Family, ThreadsDoNotMatter) {
     SpanTrainer trainer(fixture.at / "initial",
                         options_of(fixture, fixture.run("recipe").at("settings").as_object(), threads));
     for (std::size_t i = 0; i < 3; ++i) {
-      trainer.add_batch(fixture.batches.at(i), {});
+      trainer.add_batch(fixture.batches->at(i), {});
       trainer.step(1e-3);
     }
     std::vector<float>& all = weights.emplace_back();

@@ -127,10 +127,10 @@ class ByteLevelDecoder : public Decoder {
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
     return make_bytes_stage(bytes_of, std::move(next));
   }
-  void decode_middle(MiddleToken& token) const override { token = {bytes_of(std::move(token.bytes)), true}; }
+  void decode_middle(MiddleToken& token) const override { token = {bytes_of(token.bytes), true}; }
 
  private:
-  static std::string bytes_of(std::string token) {
+  static std::string bytes_of(const std::string& token) {
     auto own = byte_level::bytes_of(token);
     return own ? std::move(*own) : token;  // an added token need not consist of bytes' characters
   }

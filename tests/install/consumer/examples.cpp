@@ -10,6 +10,7 @@
 #include <kvasir/log.h>
 #include <kvasir/reader.h>
 #include <kvasir/reranker.h>
+#include <kvasir/trainer.h>
 
 #include <iostream>
 #include <string_view>
@@ -105,4 +106,14 @@ void ask_much(const kvasir::Reader& reader, const kvasir::Document& document) {
   auto results = reader.ask_batch(queries, {}, [](std::size_t query, const kvasir::AskResult& result) {
     std::cout << query << ": " << result.answers.at(0).text << '\n';
   });
+}
+
+void train_a_model() {
+  kvasir::TrainOptions options{.model = "bert-base-uncased",
+                               .train_files = {{.path = "train-v2.0.json"}},
+                               .validation_file = "dev-v2.0.json",
+                               .output_dir = "my-reader"};
+  kvasir::TrainResult result = kvasir::train_qa(options);
+  std::cout << result.steps << " steps\n";
+  kvasir::Reader reader = kvasir::Reader::load("my-reader");
 }

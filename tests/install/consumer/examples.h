@@ -16,4 +16,5 @@ void write_from(const kvasir::Reader& reader, const kvasir::Generator& generator
                 const kvasir::Document& document);
 void compare_texts();
 void rank_passages();
+void train_a_model();
 void ask_much(const kvasir::Reader& reader, const kvasir::Document& document);
