@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,6 +76,14 @@ std::vector<std::string> split(const std::string& list) {
   return parts;
 }
 
+// "(default: 5e-05)"
+template <class Value>
+std::string with_default(const std::string& what, const Value& value) {
+  std::ostringstream text;
+  text << what << " (default: " << value << ")";
+  return text.str();
+}
+
 void add_files(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
   command.add_option("-m,--model", o.model, "Model to start from: a folder or an id")
@@ -97,7 +106,7 @@ void add_course(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
   const char* group = "Course";
   const auto add = [&](const char* name, auto& value, const char* what) {
-    command.add_option(name, value, what)->option_text("N")->capture_default_str()->group(group);
+    command.add_option(name, value, with_default(what, value))->option_text("N")->group(group);
   };
   add("--learning-rate", o.learning_rate, "Highest learning rate");
   add("--num-train-epochs", o.num_train_epochs, "Passes over the data");
@@ -112,9 +121,10 @@ void add_course(CLI::App& command, TrainArguments& a) {
   add("--adam-beta2", o.adam_beta2, "AdamW's mean of squares");
   add("--adam-epsilon", o.adam_epsilon, "AdamW's least divisor");
   add("--max-grad-norm", o.max_grad_norm, "Gradients are clipped to it; 0: never");
-  command.add_option("--lr-scheduler-type", o.lr_scheduler_type, "linear, cosine or constant")
+  command
+      .add_option("--lr-scheduler-type", o.lr_scheduler_type,
+                  with_default("linear, cosine or constant", o.lr_scheduler_type))
       ->option_text("NAME")
-      ->capture_default_str()
       ->check(CLI::IsMember({"linear", "cosine", "constant"}))
       ->group(group);
   add("--layerwise-lr-decay", o.layerwise_lr_decay, "Each layer below learns this much slower");
@@ -128,9 +138,10 @@ void add_course(CLI::App& command, TrainArguments& a) {
       ->group(group);
   add("--max-seq-length", o.max_seq_length, "Tokens of a window");
   add("--doc-stride", o.doc_stride, "Tokens by which windows overlap");
-  command.add_option("--group-by-length", a.group, "Windows of like length together: true or false")
+  command
+      .add_option("--group-by-length", a.group,
+                  with_default("Windows of like length together: true or false", a.group))
       ->option_text("BOOL")
-      ->capture_default_str()
       ->check(CLI::IsMember({"true", "false"}))
       ->group(group);
 }
@@ -140,18 +151,16 @@ void add_checkpoints(CLI::App& command, TrainArguments& a) {
   const char* group = "Evaluation and checkpoints";
   const auto strategies = CLI::IsMember({"no", "steps", "epoch"});
   const auto add = [&](const char* name, auto& value, const char* what) {
-    command.add_option(name, value, what)->option_text("N")->capture_default_str()->group(group);
+    command.add_option(name, value, with_default(what, value))->option_text("N")->group(group);
   };
   add("--logging-steps", o.logging_steps, "Steps between entries of the history");
-  command.add_option("--eval-strategy", a.eval_strategy, "no, steps or epoch")
+  command.add_option("--eval-strategy", a.eval_strategy, with_default("no, steps or epoch", a.eval_strategy))
       ->option_text("WHEN")
-      ->capture_default_str()
       ->check(strategies)
       ->group(group);
   add("--eval-steps", o.eval_steps, "Steps between evaluations");
-  command.add_option("--save-strategy", a.save_strategy, "no, steps or epoch")
+  command.add_option("--save-strategy", a.save_strategy, with_default("no, steps or epoch", a.save_strategy))
       ->option_text("WHEN")
-      ->capture_default_str()
       ->check(strategies)
       ->group(group);
   add("--save-steps", o.save_steps, "Steps between checkpoints");
@@ -160,9 +169,10 @@ void add_checkpoints(CLI::App& command, TrainArguments& a) {
       .add_flag("--load-best-model-at-end", o.load_best_model_at_end,
                 "The result is the best model, not the last")
       ->group(group);
-  command.add_option("--metric-for-best-model", o.metric_for_best_model, "What the best is judged by")
+  command
+      .add_option("--metric-for-best-model", o.metric_for_best_model,
+                  with_default("What the best is judged by", o.metric_for_best_model))
       ->option_text("NAME")
-      ->capture_default_str()
       ->group(group);
   add("--early-stopping-patience", o.early_stopping_patience,
       "Evaluations without gain before it ends; 0: never");
@@ -179,13 +189,11 @@ void add_methods(CLI::App& command, TrainArguments& a) {
   command.add_option("--lora-r", o.lora_r, "Rank of the adapters; 0: all weights learn")
       ->option_text("N")
       ->group(lora);
-  command.add_option("--lora-alpha", o.lora_alpha, "Their factor is alpha / r")
+  command.add_option("--lora-alpha", o.lora_alpha, with_default("Their factor is alpha / r", o.lora_alpha))
       ->option_text("N")
-      ->capture_default_str()
       ->group(lora);
-  command.add_option("--lora-dropout", o.lora_dropout, "Of what they read")
+  command.add_option("--lora-dropout", o.lora_dropout, with_default("Of what they read", o.lora_dropout))
       ->option_text("P")
-      ->capture_default_str()
       ->group(lora);
   command
       .add_option("--lora-target-modules", a.lora_targets,
@@ -203,18 +211,21 @@ void add_methods(CLI::App& command, TrainArguments& a) {
   command.add_option("--teacher-logits", o.teacher_logits, "Their logits for --train-batches")
       ->option_text("FILE")
       ->group(group);
-  command.add_option("--distil-alpha", o.distil_alpha, "Share of the teachers in the loss")
+  command
+      .add_option("--distil-alpha", o.distil_alpha,
+                  with_default("Share of the teachers in the loss", o.distil_alpha))
       ->option_text("N")
-      ->capture_default_str()
       ->group(group);
-  command.add_option("--distil-temperature", o.distil_temperature, "By which logits are divided")
+  command
+      .add_option("--distil-temperature", o.distil_temperature,
+                  with_default("By which logits are divided", o.distil_temperature))
       ->option_text("N")
-      ->capture_default_str()
       ->group(group);
   const char* machine = "Machine";
-  command.add_option("--threads", o.threads, "Threads; 0: one per core that the process may use")
+  command
+      .add_option("--threads", o.threads,
+                  with_default("Threads; 0: one per core that the process may use", o.threads))
       ->option_text("N")
-      ->capture_default_str()
       ->group(machine);
   command
       .add_option("--isa", o.isa,
@@ -266,8 +277,9 @@ void train(TrainArguments& arguments, const Program& program) {
   line.clear();
   if (result.interrupted) throw Interrupted{interrupt_signal()};
   char text[96];
-  std::snprintf(text, sizeof text, "%llu steps, mean loss %.4f; the model is in ",
-                static_cast<unsigned long long>(result.steps), result.train_loss);
+  std::snprintf(text, sizeof text, "%llu step%s, mean loss %.4f; the model is in ",
+                static_cast<unsigned long long>(result.steps), result.steps == 1 ? "" : "s",
+                result.train_loss);
   complain(text + o.output_dir);
 }
 

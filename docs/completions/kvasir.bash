@@ -7,6 +7,12 @@ _kvasir() {
   local generating='--max-new-tokens -n --stop --ignore-eos --json-schema --prompt-lookup-num-tokens --truncate --context-shift
     --context-keep --temperature --top-k --top-p --min-p --seed --num-return-sequences --repetition-penalty --presence-penalty --frequency-penalty
     --logit-bias --num-beams --length-penalty --early-stopping --kv-type'
+  local training='--train-file --validation-file --output-dir --train-batches --log-json --config --learning-rate --num-train-epochs
+    --max-steps --per-device-train-batch-size --batch-tokens --gradient-accumulation-steps --warmup-ratio --warmup-steps --weight-decay
+    --adam-beta1 --adam-beta2 --adam-epsilon --max-grad-norm --lr-scheduler-type --layerwise-lr-decay --freeze --ema --seed --data-seed
+    --no-dropout --max-seq-length --doc-stride --group-by-length --logging-steps --eval-strategy --eval-steps --save-strategy
+    --save-steps --save-total-limit --load-best-model-at-end --metric-for-best-model --early-stopping-patience --resume-from-checkpoint
+    --lora-r --lora-alpha --lora-dropout --lora-target-modules --adapter --teacher --teacher-logits --distil-alpha --distil-temperature'
   local words=
 
   case $previous in
@@ -19,6 +25,8 @@ _kvasir() {
     --kv-type) words='auto f32 f16 q8_0' ;;
     --passages) words='paragraph line file' ;;
     --store) words='int8 fp16' ;;
+    --lr-scheduler-type) words='linear cosine constant' ;;
+    --eval-strategy | --save-strategy) words='no steps epoch' ;;
     --color) words='auto always never' ;;
     --model | -m)
       compopt -o filenames
@@ -27,7 +35,9 @@ _kvasir() {
       ;;
   esac
   if [[ -z $words && ($COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && $command == help)) ]]; then
-    words="ask embed rerank generate chat eval tokenize logits bench pull list show quantize rm help --version $help"
+    words="ask embed rerank generate chat train merge eval tokenize logits bench pull list show quantize rm help --version $help"
+  elif [[ -z $words && $command == train && $COMP_CWORD -eq 2 ]]; then
+    words="qa plot $help"
   elif [[ -z $words && $command == eval && $COMP_CWORD -eq 2 ]]; then
     words="squad score $help"
   elif [[ -z $words && $current == -* ]]; then
@@ -37,6 +47,14 @@ _kvasir() {
       rerank) words="--query -q --passages --top-k -k --jsonl --json $model $threads $help" ;;
       generate) words="--prompt -p --json --no-special-tokens $generating $model $threads $help" ;;
       chat) words="--system --load --chat-template $generating $model $threads $help" ;;
+      train)
+        words="qa plot $help"
+        case ${COMP_WORDS[2]} in
+          qa) words="$training --isa --threads --model -m $help" ;;
+          plot) words="--out $help" ;;
+        esac
+        ;;
+      merge) words="--model -m --adapter --output-dir $help" ;;
       eval)
         words="--data --predictions --metric --json $help"
         case ${COMP_WORDS[2]} in

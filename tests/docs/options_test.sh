@@ -6,7 +6,7 @@ kvasir=$2
 wrong=0
 options() { grep -oE -e '(^|[^a-z-])--[a-z][a-z-]*' | sed 's/^[^-]*//' | sort -u; }
 
-all=$(for command in '' ask embed rerank generate chat 'eval squad' 'eval score' tokenize logits bench pull list show quantize rm; do
+all=$(for command in '' ask embed rerank generate chat 'train qa' 'train plot' merge 'eval squad' 'eval score' tokenize logits bench pull list show quantize rm; do
   "$kvasir" $command --help
 done | grep -E '^ +(-[a-z], )?--' | sed 's/^\( *\)\(-[a-z], \)\{0,1\}\(--[a-z-]*\).*/\3/' | sort -u)
 [ "$(echo "$all" | wc -l)" -ge 20 ] || { echo "--help lists hardly any option: $all"; exit 1; }
