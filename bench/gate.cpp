@@ -356,7 +356,8 @@ void add_kernels(std::vector<Check>& checks, base::Isa isa) {
     checks.push_back({name + "bf16 product", bf16_product(*bf16), ceiling, 0.75, kCeiling});
   }
   checks.push_back({name + "fp32 attention", fp32_attention(isa), fp32_ceiling, 0.55, kCeiling});
-  checks.push_back({name + "quantisation", quantization(isa), quantization(base::Isa::kScalar), 6, kTwin});
+  checks.push_back(
+      {name + "rounding to bytes", quantization(isa), quantization(base::Isa::kScalar), 6, kTwin});
   against_twin("softmax", 4, kSoftmaxKeys, softmax);
   against_twin("GELU", 6, kInner, gelu);
   against_twin("LayerNorm", 4, kNormRows * kWide, layer_norm);

@@ -39,7 +39,7 @@ model, the report ends with the cosine of its vectors with those of fp32.
 A language model (Llama, Falcon, BLOOM, MPT), with --type: OUT, which ends in
 .gguf, becomes one file with weights, tokenizer and chat template, which
 generate, chat and llama.cpp read. Types, and bits of each weight: q4_0 and q4_k
-4.5, q6_k 6.6, q8_0 8.5, f16 16, f32 32. Matrices whose rows are no whole blocks
+4.5, q6_k 6.6, q8_0 8.5, f16 16, f32 32. Matrices whose rows are no whole quants
 of the type get the next larger one; so does the head under a type of 4 bits.
 
 Examples:

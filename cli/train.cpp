@@ -2,7 +2,6 @@
 #include "train.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -300,24 +299,26 @@ void add_train_qa(CLI::App& train_command, Program& program) {
 }
 
 void add_train_plot(CLI::App& train_command, Program& program) {
-  auto folder = std::make_shared<std::string>();
+  auto folders = std::make_shared<std::vector<std::string>>();
   auto out = std::make_shared<std::string>();
   CLI::App* command = train_command.add_subcommand("plot", "Draw a run's learning curves");
   command->fallthrough();
   command->footer(
-      "Writes loss, learning rate and scores of a run, finished or not, as SVG.\n\n"
-      "Example:\n  kvasir train plot my-reader --out curves.svg");
-  command->add_option("dir", *folder, "Folder that kvasir train qa writes to")
-      ->option_text("DIR")
+      "Writes loss, learning rate and scores of runs, finished or not, as SVG: several\n"
+      "in one picture.\n\n"
+      "Example:\n  kvasir train plot my-reader another --out curves.svg");
+  command->add_option("dir", *folders, "Folders that kvasir train qa writes to")
+      ->option_text("DIR...")
       ->required();
-  command->add_option("--out", *out, "File to write (default: DIR/learning-curves.svg)")
+  command->add_option("--out", *out, "File to write (default: learning-curves.svg in the first)")
       ->option_text("FILE")
       ->check(names_a_file());
-  command->callback([folder, out, &program] {
+  command->callback([folders, out, &program] {
     program.command = "train plot";
-    program.action = [folder, out] {
-      const std::string path = out->empty() ? *folder + "/learning-curves.svg" : *out;
-      train::write_learning_curves(std::array{std::filesystem::path(*folder)}, path);
+    program.action = [folders, out] {
+      const std::string path = out->empty() ? folders->front() + "/learning-curves.svg" : *out;
+      const std::vector<std::filesystem::path> paths(folders->begin(), folders->end());
+      train::write_learning_curves(paths, path);
       complain("wrote " + path);
     };
   });

@@ -35,7 +35,7 @@ target_compile_options(kvasir_calls_flags INTERFACE $<$<CONFIG:RelWithDebInfo>:-
 
 # kvasir_precompile(<target> FLAGS <flags target> HEADERS <headers>... LIBS <targets>...): a precompiled header, the standard
 # library, Boost.JSON and HEADERS, for targets that are compiled with the same flags and definitions. They take it with
-# kvasir_use_pch(<target> <precompiled>). Sources include what they use all the same: the asan preset compiles them without.
+# kvasir_use_pch(<target> <precompiled>). Sources include what they use all the same: ./dev lint compiles them without.
 function(kvasir_precompile name)
   cmake_parse_arguments(ARG "" "FLAGS" "HEADERS;LIBS" ${ARGN})
   add_library(${name} OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled.cpp)
@@ -51,7 +51,7 @@ endfunction()
 function(kvasir_use_pch target precompiled)
   target_precompile_headers(${target} REUSE_FROM ${precompiled})
   # GCC 12 forgets that what it inlines from a precompiled header is the standard library's, and warns of std::string (GCC bugs
-  # 105329, 105651). The asan preset and the folders without a precompiled header keep these warnings.
+  # 105329, 105651). The folders without a precompiled header keep these warnings.
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT CMAKE_DISABLE_PRECOMPILE_HEADERS)
     target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
   endif()

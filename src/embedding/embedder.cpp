@@ -160,9 +160,7 @@ Embedder Embedder::load(const std::filesystem::path& model, const EmbedderOption
       engine_options);
   const std::size_t longest = engine.facts().max_positions;
   const std::size_t limit = modules.max_seq_length.value_or(tokenizer.model_max_length());
-  const std::vector<std::string>& inputs = tokenizer.model_input_names();
-  const bool feeds_types =
-      std::ranges::find(inputs, "token_type_ids") != inputs.end() && engine.facts().type_vocab_size > 0;
+  const bool feeds_types = tokenizer.makes_token_type_ids() && engine.facts().type_vocab_size > 0;
   return Embedder(std::make_shared<const Impl>(Impl{{.modules = std::move(modules),
                                                      .tokenizer = std::move(tokenizer),
                                                      .engine = std::move(engine),

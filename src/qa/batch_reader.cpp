@@ -59,9 +59,7 @@ class BatchReader {
     lengths_ = window_lengths(options, limits_);
     cls_id_ = tokenizer.special_ids().cls.value_or(-1);
     make_decoder({}, options, reader.calibration);  // checks the options
-    const std::vector<std::string>& inputs = tokenizer.model_input_names();
-    feeds_types_ = std::find(inputs.begin(), inputs.end(), "token_type_ids") != inputs.end() &&
-                   reader.engine.facts().type_vocab_size > 0;
+    feeds_types_ = tokenizer.makes_token_type_ids() && reader.engine.facts().type_vocab_size > 0;
     if (options.pad_to_max_length) check_padding();
     for (std::size_t i = 0; i < queries.size(); ++i) {
       try {

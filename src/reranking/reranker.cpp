@@ -161,9 +161,7 @@ Reranker Reranker::load(const std::filesystem::path& model, const RerankerOption
   runtime::Engine engine =
       runtime::Engine::load(files, models::Task::kSequenceClassification, engine_options);
   std::vector<std::string> labels = reranking::read_labels(config, engine.model().head->columns());
-  const std::vector<std::string>& inputs = tokenizer.model_input_names();
-  const bool feeds_types =
-      std::ranges::find(inputs, "token_type_ids") != inputs.end() && engine.facts().type_vocab_size > 0;
+  const bool feeds_types = tokenizer.makes_token_type_ids() && engine.facts().type_vocab_size > 0;
   const std::size_t max_length = std::min(tokenizer.model_max_length(), engine.facts().max_positions);
   return Reranker(std::make_shared<const Impl>(Impl{{.tokenizer = std::move(tokenizer),
                                                      .engine = std::move(engine),

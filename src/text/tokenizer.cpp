@@ -273,6 +273,10 @@ std::size_t Tokenizer::model_max_length() const noexcept {
   return impl_->model_max_length;
 }
 
+bool Tokenizer::makes_token_type_ids() const noexcept {
+  return std::ranges::find(impl_->model_input_names, "token_type_ids") != impl_->model_input_names.end();
+}
+
 const std::vector<std::string>& Tokenizer::model_input_names() const noexcept {
   return impl_->model_input_names;
 }

@@ -89,6 +89,8 @@ class Tokenizer {
   const std::vector<std::string>& model_input_names()
       const noexcept;  // of tokenizer_config.json, else of the class; {"input_ids", "token_type_ids",
                        // "attention_mask"}
+  // Whether models of this tokenizer are given token_type_ids (if they have a table for them).
+  bool makes_token_type_ids() const noexcept;
   bool pad_left() const noexcept;  // tokenizer_config.json: padding_side == "left"; else of the class
   bool cleans_up_tokenization_spaces() const noexcept;  // what tokenizer_config.json says about decode()
 

@@ -19,8 +19,7 @@ std::string counted(std::size_t count, const char* one, const char* many) {
 }
 
 bool feeds_types(const text::Tokenizer& tokenizer, const models::EncoderFacts& facts) {
-  const std::vector<std::string>& inputs = tokenizer.model_input_names();
-  return facts.type_vocab_size > 0 && std::ranges::find(inputs, "token_type_ids") != inputs.end();
+  return tokenizer.makes_token_type_ids() && facts.type_vocab_size > 0;
 }
 
 }  // namespace

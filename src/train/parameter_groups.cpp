@@ -1,25 +1,23 @@
 #include "train/parameter_groups.h"
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <memory>
 #include <optional>
-#include <regex>
 #include <string_view>
 
 #include "kvasir/error.h"
+#include "text/pattern.h"
 
 namespace kvasir::train {
 
 namespace {
 
-std::regex compile(const std::string& pattern) {
-  try {
-    return std::regex(pattern);
-  } catch (const std::regex_error&) {
-    throw Error(ErrorCode::kInvalidArgument, "freeze: \"" + pattern + "\" is no regular expression");
-  }
+bool occurs(const text::Pattern& pattern, const std::string& name) {
+  std::vector<text::Part> parts;
+  pattern.find(name, {0, name.size()}, parts);
+  return std::ranges::any_of(parts, &text::Part::match);
 }
 
 // The number of the layer that a tensor is in: "….layer.3.…", "layers.3.…"; nullopt for what is in none.
@@ -37,8 +35,8 @@ std::optional<std::size_t> layer_of(std::string_view name) {
 }  // namespace
 
 std::vector<FrozenRows> freeze(std::span<const std::string> patterns, Parameters& parameters) {
-  std::vector<std::regex> compiled;
-  for (const std::string& pattern : patterns) compiled.push_back(compile(pattern));
+  std::vector<std::unique_ptr<text::Pattern>> compiled;
+  for (const std::string& pattern : patterns) compiled.push_back(text::make_regex(pattern, "freeze"));
   std::vector<bool> found(patterns.size());
   std::vector<FrozenRows> parts;
   bool any_learns = false;
@@ -47,7 +45,7 @@ std::vector<FrozenRows> freeze(std::span<const std::string> patterns, Parameters
     for (const NamedTensor& tensor : parameter.tensors) {
       bool freezes = false;
       for (std::size_t i = 0; i < compiled.size(); ++i) {
-        if (!std::regex_search(tensor.name, compiled[i])) continue;
+        if (!occurs(*compiled[i], tensor.name)) continue;
         found[i] = freezes = true;
       }
       if (freezes) frozen.push_back(&tensor);

@@ -17,7 +17,7 @@ struct FrozenRows {
   std::vector<float> rows;  // as they are to stay
 };
 
-// Freezes the tensors in whose names one of the patterns (regular expressions, ECMAScript) is found. Throws
+// Freezes the tensors in whose names one of the patterns (regular expressions, Oniguruma) is found. Throws
 // kInvalidArgument for a pattern that is none or that no tensor has, and if nothing is left that learns.
 std::vector<FrozenRows> freeze(std::span<const std::string> patterns, Parameters& parameters);
 

@@ -74,9 +74,14 @@ std::unique_ptr<Lora> SpanTrainer::make_lora() {
   if (options_.lora.r == 0 && !starts_from_adapter) return nullptr;
   if (starts_from_adapter) {
     const double dropout = options_.lora.dropout;
-    const bool trains_on = options_.lora.r > 0;
+    const std::size_t rank = options_.lora.r;
     options_.lora = read_lora_options(options_.adapter);
-    if (trains_on) options_.lora.dropout = dropout;
+    if (rank > 0 && rank != options_.lora.r) {
+      throw Error(ErrorCode::kInvalidArgument, "lora_r: " + std::to_string(rank) + " is not the rank of " +
+                                                   options_.adapter.string() + ", " +
+                                                   std::to_string(options_.lora.r));
+    }
+    if (rank > 0) options_.lora.dropout = dropout;
   }
   auto lora = std::make_unique<Lora>(options_.lora, model_, parameters_, options_.seed);
   if (starts_from_adapter) lora->load(options_.adapter, parameters_);

@@ -43,6 +43,27 @@ std::string text_of(double value, const char* format) {
   return text;
 }
 
+// What must be the same for a run to go on where it ended. The rest, such as the learning rate, may change.
+std::string course_of(const TrainOptions& options) {
+  base::json::array files;
+  for (const TrainFile& file : options.train_files) {
+    files.push_back({{"path", file.path}, {"weight", file.weight}});
+  }
+  return base::json::serialize(
+      base::json::object{{"train_files", files},
+                         {"train_batches", options.train_batches},
+                         {"per_device_train_batch_size", options.per_device_train_batch_size},
+                         {"batch_tokens", options.batch_tokens},
+                         {"gradient_accumulation_steps", options.gradient_accumulation_steps},
+                         {"group_by_length", options.group_by_length},
+                         {"seed", options.seed},
+                         {"data_seed", options.data_seed},
+                         {"max_seq_length", options.max_seq_length},
+                         {"doc_stride", options.doc_stride},
+                         {"lora_r", options.lora_r},
+                         {"ema", options.ema}});
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(const TrainOptions& options) : options_(options), output_(options.output_dir) {
@@ -150,27 +171,6 @@ void TrainingRun::count_steps() {
 
 std::filesystem::path TrainingRun::checkpoint_path(std::uint64_t step) const {
   return output_ / ("checkpoint-" + std::to_string(step));
-}
-
-// What must be the same for a run to go on where it ended. The rest, such as the learning rate, may change.
-std::string course_of(const TrainOptions& options) {
-  base::json::array files;
-  for (const TrainFile& file : options.train_files) {
-    files.push_back({{"path", file.path}, {"weight", file.weight}});
-  }
-  return base::json::serialize(
-      base::json::object{{"train_files", files},
-                         {"train_batches", options.train_batches},
-                         {"per_device_train_batch_size", options.per_device_train_batch_size},
-                         {"batch_tokens", options.batch_tokens},
-                         {"gradient_accumulation_steps", options.gradient_accumulation_steps},
-                         {"group_by_length", options.group_by_length},
-                         {"seed", options.seed},
-                         {"data_seed", options.data_seed},
-                         {"max_seq_length", options.max_seq_length},
-                         {"doc_stride", options.doc_stride},
-                         {"lora_r", options.lora_r},
-                         {"ema", options.ema}});
 }
 
 void TrainingRun::resume() {
@@ -376,12 +376,11 @@ bool TrainingRun::evaluate_and_save(bool end_of_epoch) {
 // The model is evaluated as it is saved: written, loaded and asked.
 void TrainingRun::evaluate() {
   const auto start = Clock::now();
-  const std::filesystem::path folder = output_ / (".evaluation-" + std::to_string(state_.global_step));
-  std::filesystem::create_directories(folder);
   std::vector<qa::Metric> metrics;
   try {
-    write_weights(folder);
-    const Reader reader = Reader::load(folder, {.threads = options_.threads, .isa = options_.isa});
+    const FolderWriter folder(output_ / "evaluation");  // never committed, so it goes away by itself
+    write_weights(folder.path());
+    const Reader reader = Reader::load(folder.path(), {.threads = options_.threads, .isa = options_.isa});
     qa::EvaluationCall call{.data = *validation_,
                             .version = qa::version_of(*validation_),
                             .options = {.decode = Decode::kSquad,
@@ -389,12 +388,10 @@ void TrainingRun::evaluate() {
                                         .doc_stride = static_cast<int>(options_.doc_stride),
                                         .cancel = options_.cancel}};
     metrics = qa::score(call, qa::evaluate(reader, call));
-  } catch (...) {
-    std::filesystem::remove_all(folder);
-    if (is_cancelled()) return;  // the next thing that happens is that the run ends
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled) return;  // the next thing that happens is that the run ends
     throw;
   }
-  std::filesystem::remove_all(folder);
   LogEntry entry{.epoch = state_.epoch, .step = state_.global_step, .values = {}};
   result_.metrics.clear();
   const double now =

@@ -339,7 +339,8 @@ TEST(TrainingRun, BadOptionsAndFiles) {
             std::string::npos);
   EXPECT_NE(with([](TrainOptions& o) { o.lr_scheduler_type = "step"; }).find("use linear, cosine"),
             std::string::npos);
-  EXPECT_NE(with([](TrainOptions& o) { o.freeze = {"("}; }).find("no regular expression"), std::string::npos);
+  EXPECT_NE(with([](TrainOptions& o) { o.freeze = {"("}; }).find("not a valid regular expression"),
+            std::string::npos);
   EXPECT_NE(with([](TrainOptions& o) { o.freeze = {"xyz"}; }).find("is found in no tensor's name"),
             std::string::npos);
   EXPECT_NE(with([](TrainOptions& o) { o.freeze = {"."}; }).find("all weights are frozen"),
