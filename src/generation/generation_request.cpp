@@ -128,7 +128,7 @@ bool SamplingRequest::add(Sequence& sequence, const SampledToken& choice) {
   const bool eos = is_eos(choice.id);
   // An eos that is no special token is text, but no JSON.
   std::string piece = eos && sequence.constraint ? "" : sequence.text.push(choice.id);
-  if (is_first) give(std::move(piece));
+  if (is_first) give(piece);
   if (eos || sequence.text.is_stopped() || (sequence.constraint && sequence.constraint->must_end())) {
     result.finish_reason = "stop";
   } else if (result.ids.size() == setting_.max_new_tokens) {
@@ -137,7 +137,7 @@ bool SamplingRequest::add(Sequence& sequence, const SampledToken& choice) {
     return true;
   }
   piece = sequence.text.finish();
-  if (is_first) give(std::move(piece));
+  if (is_first) give(piece);
   result.text = sequence.text.text();
   return false;
 }

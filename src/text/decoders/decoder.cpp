@@ -121,7 +121,7 @@ class ByteLevelDecoder : public Decoder {
  public:
   Tokens decode_chain(Tokens tokens) const override {
     std::string bytes;
-    for (std::string& token : tokens) bytes += bytes_of(std::move(token));
+    for (const std::string& token : tokens) bytes += bytes_of(token);
     return {base::replace_invalid_utf8(bytes)};
   }
   std::unique_ptr<TokenStage> stage(NextStage next) const override {
@@ -131,8 +131,8 @@ class ByteLevelDecoder : public Decoder {
 
  private:
   static std::string bytes_of(const std::string& token) {
-    auto own = byte_level::bytes_of(token);
-    return own ? std::move(*own) : token;  // an added token need not consist of bytes' characters
+    return byte_level::bytes_of(token).value_or(
+        token);  // an added token need not consist of bytes' characters
   }
 };
 
