@@ -83,6 +83,26 @@ std::string with_default(const std::string& what, const Value& value) {
   return text.str();
 }
 
+// Options of one group of --help.
+struct OptionGroup {
+  CLI::App& command;
+  const char* name;
+
+  // One that is told with its default: NAME VALUE.
+  template <class Value>
+  CLI::Option* add(const char* option, Value& value, const char* what, const char* word = "N") const {
+    return command.add_option(option, value, with_default(what, value))->option_text(word)->group(name);
+  }
+  // One that is not there by default.
+  template <class Value>
+  CLI::Option* add_plain(const char* option, Value& value, const char* what, const char* word) const {
+    return command.add_option(option, value, what)->option_text(word)->group(name);
+  }
+  void add_flag(const char* option, bool& value, const char* what) const {
+    command.add_flag(option, value, what)->group(name);
+  }
+};
+
 void add_files(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
   command.add_option("-m,--model", o.model, "Model to start from: a folder or an id")
@@ -103,134 +123,74 @@ void add_files(CLI::App& command, TrainArguments& a) {
 
 void add_course(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
-  const char* group = "Course";
-  const auto add = [&](const char* name, auto& value, const char* what) {
-    command.add_option(name, value, with_default(what, value))->option_text("N")->group(group);
-  };
-  add("--learning-rate", o.learning_rate, "Highest learning rate");
-  add("--num-train-epochs", o.num_train_epochs, "Passes over the data");
-  add("--max-steps", o.max_steps, "Steps instead of epochs, if not 0");
-  add("--per-device-train-batch-size", o.per_device_train_batch_size, "Windows of a batch");
-  add("--batch-tokens", o.batch_tokens, "Tokens of a batch instead, if not 0");
-  add("--gradient-accumulation-steps", o.gradient_accumulation_steps, "Batches of a step");
-  add("--warmup-ratio", o.warmup_ratio, "Share of the steps in which the rate rises");
-  add("--warmup-steps", o.warmup_steps, "Steps in which it rises instead, if not 0");
-  add("--weight-decay", o.weight_decay, "Of all but biases and norms");
-  add("--adam-beta1", o.adam_beta1, "AdamW's mean of gradients");
-  add("--adam-beta2", o.adam_beta2, "AdamW's mean of squares");
-  add("--adam-epsilon", o.adam_epsilon, "AdamW's least divisor");
-  add("--max-grad-norm", o.max_grad_norm, "Gradients are clipped to it; 0: never");
-  command
-      .add_option("--lr-scheduler-type", o.lr_scheduler_type,
-                  with_default("linear, cosine or constant", o.lr_scheduler_type))
-      ->option_text("NAME")
-      ->check(CLI::IsMember({"linear", "cosine", "constant"}))
-      ->group(group);
-  add("--layerwise-lr-decay", o.layerwise_lr_decay, "Each layer below learns this much slower");
-  command.add_option("--freeze", o.freeze, "Tensors whose names match do not learn")
-      ->option_text("REGEX...")
-      ->group(group);
-  add("--ema", o.ema, "Save the moving average of the weights with this decay");
-  add("--seed", o.seed, "Of dropout and of a new head");
-  add("--data-seed", o.data_seed, "Of the order of the data; 0: as --seed");
-  command.add_flag("--no-dropout", a.no_dropout, "Without the dropout that config.json asks for")
-      ->group(group);
-  add("--max-seq-length", o.max_seq_length, "Tokens of a window");
-  add("--doc-stride", o.doc_stride, "Tokens by which windows overlap");
-  command
-      .add_option("--group-by-length", a.group,
-                  with_default("Windows of like length together: true or false", a.group))
-      ->option_text("BOOL")
-      ->check(CLI::IsMember({"true", "false"}))
-      ->group(group);
+  const OptionGroup course{command, "Course"};
+  course.add("--learning-rate", o.learning_rate, "Highest learning rate");
+  course.add("--num-train-epochs", o.num_train_epochs, "Passes over the data");
+  course.add("--max-steps", o.max_steps, "Steps instead of epochs, if not 0");
+  course.add("--per-device-train-batch-size", o.per_device_train_batch_size, "Windows of a batch");
+  course.add("--batch-tokens", o.batch_tokens, "Tokens of a batch instead, if not 0");
+  course.add("--gradient-accumulation-steps", o.gradient_accumulation_steps, "Batches of a step");
+  course.add("--warmup-ratio", o.warmup_ratio, "Share of the steps in which the rate rises");
+  course.add("--warmup-steps", o.warmup_steps, "Steps in which it rises instead, if not 0");
+  course.add("--weight-decay", o.weight_decay, "Of all but biases and norms");
+  course.add("--adam-beta1", o.adam_beta1, "AdamW's mean of gradients");
+  course.add("--adam-beta2", o.adam_beta2, "AdamW's mean of squares");
+  course.add("--adam-epsilon", o.adam_epsilon, "AdamW's least divisor");
+  course.add("--max-grad-norm", o.max_grad_norm, "Gradients are clipped to it; 0: never");
+  course.add("--lr-scheduler-type", o.lr_scheduler_type, "linear, cosine or constant", "NAME")
+      ->check(CLI::IsMember({"linear", "cosine", "constant"}));
+  course.add("--layerwise-lr-decay", o.layerwise_lr_decay, "Each layer below learns this much slower");
+  course.add_plain("--freeze", o.freeze, "Tensors whose names match do not learn", "REGEX...");
+  course.add("--ema", o.ema, "Save the moving average of the weights with this decay");
+  course.add("--seed", o.seed, "Of dropout and of a new head");
+  course.add("--data-seed", o.data_seed, "Of the order of the data; 0: as --seed");
+  course.add_flag("--no-dropout", a.no_dropout, "Without the dropout that config.json asks for");
+  course.add("--max-seq-length", o.max_seq_length, "Tokens of a window");
+  course.add("--doc-stride", o.doc_stride, "Tokens by which windows overlap");
+  course.add("--group-by-length", a.group, "Windows of like length together: true or false", "BOOL")
+      ->check(CLI::IsMember({"true", "false"}));
 }
 
 void add_checkpoints(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
-  const char* group = "Evaluation and checkpoints";
+  const OptionGroup checkpoints{command, "Evaluation and checkpoints"};
   const auto strategies = CLI::IsMember({"no", "steps", "epoch"});
-  const auto add = [&](const char* name, auto& value, const char* what) {
-    command.add_option(name, value, with_default(what, value))->option_text("N")->group(group);
-  };
-  add("--logging-steps", o.logging_steps, "Steps between entries of the history");
-  command.add_option("--eval-strategy", a.eval_strategy, with_default("no, steps or epoch", a.eval_strategy))
-      ->option_text("WHEN")
-      ->check(strategies)
-      ->group(group);
-  add("--eval-steps", o.eval_steps, "Steps between evaluations");
-  command.add_option("--save-strategy", a.save_strategy, with_default("no, steps or epoch", a.save_strategy))
-      ->option_text("WHEN")
-      ->check(strategies)
-      ->group(group);
-  add("--save-steps", o.save_steps, "Steps between checkpoints");
-  add("--save-total-limit", o.save_total_limit, "Checkpoints that are kept; 0: all");
-  command
-      .add_flag("--load-best-model-at-end", o.load_best_model_at_end,
-                "The result is the best model, not the last")
-      ->group(group);
-  command
-      .add_option("--metric-for-best-model", o.metric_for_best_model,
-                  with_default("What the best is judged by", o.metric_for_best_model))
-      ->option_text("NAME")
-      ->group(group);
-  add("--early-stopping-patience", o.early_stopping_patience,
-      "Evaluations without gain before it ends; 0: never");
-  command
-      .add_option("--resume-from-checkpoint", o.resume_from_checkpoint,
-                  "A checkpoint's folder; true: the newest in DIR")
-      ->option_text("DIR")
-      ->group(group);
+  checkpoints.add("--logging-steps", o.logging_steps, "Steps between entries of the history");
+  checkpoints.add("--eval-strategy", a.eval_strategy, "no, steps or epoch", "WHEN")->check(strategies);
+  checkpoints.add("--eval-steps", o.eval_steps, "Steps between evaluations");
+  checkpoints.add("--save-strategy", a.save_strategy, "no, steps or epoch", "WHEN")->check(strategies);
+  checkpoints.add("--save-steps", o.save_steps, "Steps between checkpoints");
+  checkpoints.add("--save-total-limit", o.save_total_limit, "Checkpoints that are kept; 0: all");
+  checkpoints.add_flag("--load-best-model-at-end", o.load_best_model_at_end,
+                       "The result is the best model, not the last");
+  checkpoints.add("--metric-for-best-model", o.metric_for_best_model, "What the best is judged by", "NAME");
+  checkpoints.add("--early-stopping-patience", o.early_stopping_patience,
+                  "Evaluations without gain before it ends; 0: never");
+  checkpoints.add_plain("--resume-from-checkpoint", o.resume_from_checkpoint,
+                        "A checkpoint's folder; true: the newest in DIR", "DIR");
 }
 
 void add_methods(CLI::App& command, TrainArguments& a) {
   TrainOptions& o = a.options;
-  const char* lora = "LoRA";
-  command.add_option("--lora-r", o.lora_r, "Rank of the adapters; 0: all weights learn")
-      ->option_text("N")
-      ->group(lora);
-  command.add_option("--lora-alpha", o.lora_alpha, with_default("Their factor is alpha / r", o.lora_alpha))
-      ->option_text("N")
-      ->group(lora);
-  command.add_option("--lora-dropout", o.lora_dropout, with_default("Of what they read", o.lora_dropout))
-      ->option_text("P")
-      ->group(lora);
-  command
-      .add_option("--lora-target-modules", a.lora_targets,
-                  "Matrices that get one, by the ends of their names")
-      ->option_text("A,B")
-      ->capture_default_str()
-      ->group(lora);
-  command.add_option("--adapter", o.adapter, "Adapter to start from, as PEFT writes them")
-      ->option_text("DIR")
-      ->group(lora);
-  const char* group = "Distillation";
-  command.add_option("--teacher", o.teachers, "Readers to learn from; of several, their mean")
-      ->option_text("MODEL...")
-      ->group(group);
-  command.add_option("--teacher-logits", o.teacher_logits, "Their logits for --train-batches")
-      ->option_text("FILE")
-      ->group(group);
-  command
-      .add_option("--distil-alpha", o.distil_alpha,
-                  with_default("Share of the teachers in the loss", o.distil_alpha))
-      ->option_text("N")
-      ->group(group);
-  command
-      .add_option("--distil-temperature", o.distil_temperature,
-                  with_default("By which logits are divided", o.distil_temperature))
-      ->option_text("N")
-      ->group(group);
-  const char* machine = "Machine";
-  command
-      .add_option("--threads", o.threads,
-                  with_default("Threads; 0: one per core that the process may use", o.threads))
-      ->option_text("N")
-      ->group(machine);
-  command
-      .add_option("--isa", o.isa,
-                  "Instruction set: scalar, avx2 or avx512 (default: KVASIR_ISA, else the best there is)")
-      ->option_text("NAME")
-      ->group(machine)
+  const OptionGroup lora{command, "LoRA"};
+  lora.add_plain("--lora-r", o.lora_r, "Rank of the adapters; 0: all weights learn", "N");
+  lora.add("--lora-alpha", o.lora_alpha, "Their factor is alpha / r");
+  lora.add("--lora-dropout", o.lora_dropout, "Of what they read", "P");
+  lora.add("--lora-target-modules", a.lora_targets, "Matrices that get one, by the ends of their names",
+           "A,B");
+  lora.add_plain("--adapter", o.adapter, "Adapter to start from, as PEFT writes them", "DIR");
+  const OptionGroup distillation{command, "Distillation"};
+  distillation.add_plain("--teacher", o.teachers, "Readers to learn from; of several, their mean",
+                         "MODEL...");
+  distillation.add_plain("--teacher-logits", o.teacher_logits, "Their logits for --train-batches", "FILE");
+  distillation.add("--distil-alpha", o.distil_alpha, "Share of the teachers in the loss");
+  distillation.add("--distil-temperature", o.distil_temperature, "By which logits are divided");
+  const OptionGroup machine{command, "Machine"};
+  machine.add("--threads", o.threads, "Threads; 0: one per core that the process may use");
+  machine
+      .add_plain("--isa", o.isa,
+                 "Instruction set: scalar, avx2 or avx512 (default: KVASIR_ISA, else the best there is)",
+                 "NAME")
       ->envname("KVASIR_ISA");
 }
 

@@ -83,6 +83,10 @@ std::size_t longest(const tensor::RaggedBatch& batch) noexcept {
   return static_cast<std::size_t>(length);
 }
 
+float score_scale(const AttentionOptions& options, std::size_t head_dim) noexcept {
+  return options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
+}
+
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
             const AttentionBuffers& buffers) {
   if (context.tape != nullptr) return context.tape->attend(plan, options, buffers);
@@ -96,7 +100,7 @@ void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardC
   const std::size_t bias_offset = align(kernel_size), thread_size = bias_offset + align(bias_size);
   float* scratch =
       context.workspace.floats(kScratch, static_cast<std::size_t>(context.pool.size()) * thread_size);
-  const float scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(head_dim));
+  const float scale = score_scale(options, head_dim);
 
   const auto kernel = options.rounded && context.kernels.bf16_is_faster ? context.kernels.bf16->attention
                                                                         : context.kernels.fp32.attention;

@@ -117,6 +117,8 @@ struct AttentionOptions {
   std::shared_ptr<const ScoreBias> bias = nullptr;
   float dropout = 0;  // of the weights, with a tape only
 };
+// The scale that the options mean.
+float score_scale(const AttentionOptions& options, std::size_t head_dim) noexcept;
 void attend(const AttentionPlan& plan, const AttentionOptions& options, ForwardContext& context,
             const AttentionBuffers& buffers);
 

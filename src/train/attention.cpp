@@ -5,7 +5,6 @@
 //   P = softmax(scale · Q Kᵀ + bias),  P' = dropout(P),  O = P' V
 //   dV = P'ᵀ dO,  dP = dropout(dO Vᵀ),  dS = P · (dP - Σ P dP),  dQ = scale · dS K,  dK = scale · dSᵀ Q
 #include <algorithm>
-#include <cmath>
 
 #include "train/backward_tape.h"
 #include "train/packing.h"
@@ -16,12 +15,6 @@ namespace {
 
 // Queries of a block, at most: its weights for 384 keys stay in the L2 cache.
 constexpr std::size_t kBlockQueries = 128;
-
-// Where a head's rows of some kind lie.
-struct HeadRows {
-  const float* x;
-  std::size_t ldx, rows;
-};
 
 }  // namespace
 
@@ -47,7 +40,7 @@ class AttentionSteps {
       float* p = weights(task, b, scratch);
       const std::size_t ldp = padded_stride(task.keys);
       drop(task, p, ldp);
-      pack_columns(matrix(values(task, b)), scratch.packed);
+      pack_columns(values(task, b), scratch.packed);
       multiply({.a = p,
                 .lda = ldp,
                 .b = &scratch.packed,
@@ -69,9 +62,10 @@ class AttentionSteps {
       float* dq = gradient_at(b.query(task.query_begin, task.head));
       float* dk = gradient_at(b.key(task.key_begin, task.head));
       float* dv = gradient_at(b.value(task.key_begin, task.head));
-      const HeadRows dout_rows{.x = dout + task.query_begin * b.width + task.head * b.head_dim,
-                               .ldx = b.width,
-                               .rows = task.queries};
+      const MatrixRows dout_rows{.x = dout + task.query_begin * b.width + task.head * b.head_dim,
+                                 .ldx = b.width,
+                                 .rows = task.queries,
+                                 .columns = b.head_dim};
       const std::size_t ldp = padded_stride(task.keys), ldt = padded_stride(task.queries);
       float* p = weights(task, b, scratch);
       float* dp = at_least(scratch.dp, task.queries * ldp);
@@ -85,7 +79,7 @@ class AttentionSteps {
         dropped = dp;
       }
       transpose(task, dropped, transposed);
-      pack_columns(matrix(dout_rows), scratch.packed);
+      pack_columns(dout_rows, scratch.packed);
       add_product(
           {.a = transposed, .lda = ldt, .b = &scratch.packed, .c = dv, .ldc = b.stride(), .m = task.keys});
       // Of pads that see no key the reference replaces the scores (DeBERTa: no gradient) or, where there are
@@ -93,7 +87,7 @@ class AttentionSteps {
       // as through any sum.
       if (task.uniform && layer_.window == kernels::kNoWindow) return;
 
-      pack_rows(kernels_.backward, matrix(values(task, b)), scratch.packed);
+      pack_rows(kernels_.backward, values(task, b), scratch.packed);
       multiply({.a = dout_rows.x,
                 .lda = dout_rows.ldx,
                 .b = &scratch.packed,
@@ -122,10 +116,10 @@ class AttentionSteps {
       for (std::size_t i = 0; i < task.queries; ++i) {
         for (std::size_t j = 0; j < task.keys; ++j) dp[i * ldp + j] *= layer_.scale;
       }
-      pack_columns(matrix(keys(task, b)), scratch.packed);
+      pack_columns(keys(task, b), scratch.packed);
       add_product({.a = dp, .lda = ldp, .b = &scratch.packed, .c = dq, .ldc = b.stride(), .m = task.queries});
       transpose(task, dp, transposed);
-      pack_columns(matrix(queries(task, b)), scratch.packed);
+      pack_columns(queries(task, b), scratch.packed);
       add_product(
           {.a = transposed, .lda = ldt, .b = &scratch.packed, .c = dk, .ldc = b.stride(), .m = task.keys});
     });
@@ -149,17 +143,14 @@ class AttentionSteps {
     });
   }
 
-  MatrixRows matrix(const HeadRows& rows) const {
-    return {.x = rows.x, .ldx = rows.ldx, .rows = rows.rows, .columns = layer_.buffers.head_dim};
+  static MatrixRows queries(const models::AttentionTask& t, const models::AttentionBuffers& b) {
+    return {.x = b.query(t.query_begin, t.head), .ldx = b.stride(), .rows = t.queries, .columns = b.head_dim};
   }
-  static HeadRows queries(const models::AttentionTask& t, const models::AttentionBuffers& b) {
-    return {.x = b.query(t.query_begin, t.head), .ldx = b.stride(), .rows = t.queries};
+  static MatrixRows keys(const models::AttentionTask& t, const models::AttentionBuffers& b) {
+    return {.x = b.key(t.key_begin, t.head), .ldx = b.stride(), .rows = t.keys, .columns = b.head_dim};
   }
-  static HeadRows keys(const models::AttentionTask& t, const models::AttentionBuffers& b) {
-    return {.x = b.key(t.key_begin, t.head), .ldx = b.stride(), .rows = t.keys};
-  }
-  static HeadRows values(const models::AttentionTask& t, const models::AttentionBuffers& b) {
-    return {.x = b.value(t.key_begin, t.head), .ldx = b.stride(), .rows = t.keys};
+  static MatrixRows values(const models::AttentionTask& t, const models::AttentionBuffers& b) {
+    return {.x = b.value(t.key_begin, t.head), .ldx = b.stride(), .rows = t.keys, .columns = b.head_dim};
   }
 
   // The keys that query i of a block sees.
@@ -179,8 +170,8 @@ class AttentionSteps {
       std::fill_n(p, task.queries * ldp, 1 / static_cast<float>(task.keys));
       return p;
     }
-    pack_rows(kernels_.backward, matrix(keys(task, b)), scratch.packed);
-    const HeadRows q = queries(task, b);
+    pack_rows(kernels_.backward, keys(task, b), scratch.packed);
+    const MatrixRows q = queries(task, b);
     multiply({.a = q.x, .lda = q.ldx, .b = &scratch.packed, .c = p, .ldc = ldp, .m = task.queries});
     models::ScoreBias::Rows bias{.data = nullptr, .stride = 0};
     if (layer_.options.bias != nullptr) {
@@ -210,16 +201,10 @@ class AttentionSteps {
     const std::size_t s = tape_.sequence_of_[task.query_begin];
     const auto first = static_cast<std::size_t>(tape_.batch_->cu_seqlens[s]);
     for (std::size_t i = 0; i < task.queries; ++i) {
-      kernels::DropoutCall call{
-          .x = p + i * ldp,
-          .count = task.keys,
-          .threshold = static_cast<std::uint32_t>(std::ldexp(layer_.options.dropout, 32)),
-          .scale = 1 / (1 - layer_.options.dropout)};
       const std::uint64_t query = task.query_begin + i - first;
-      tape_.fill_key(layer_.site,
+      tape_.drop_row(layer_.options.dropout, layer_.site,
                      {.example = tape_.examples_[s], .row = std::uint64_t{task.head} << 32U | query},
-                     call.key);
-      kernels_.backward.dropout(call);
+                     {p + i * ldp, task.keys});
     }
   }
 
@@ -253,7 +238,7 @@ void BackwardTape::attend(const models::AttentionPlan& plan, const models::Atten
   layer->window = plan.window();
   layer->options = options;
   layer->buffers = buffers;
-  layer->scale = options.scale != 0 ? options.scale : 1 / std::sqrt(static_cast<float>(buffers.head_dim));
+  layer->scale = models::score_scale(options, buffers.head_dim);
   layer->site = options.dropout > 0 ? sites_++ : 0;
   // How tasks are cut must not depend on the number of threads, because dK and dV are added up over them.
   models::AttentionPlan::Options whole = plan.options();

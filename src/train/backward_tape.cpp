@@ -8,7 +8,7 @@
 
 #include "models/rotary.h"
 #include "train/lora.h"
-#include "train/packing.h"
+#include "train/random.h"
 
 namespace kvasir::train {
 
@@ -25,14 +25,6 @@ constexpr std::size_t kTaskFloats = std::size_t{1} << 14;
 
 std::size_t divide_up(std::size_t a, std::size_t b) {
   return (a + b - 1) / b;
-}
-
-// The finaliser of SplitMix64 (Steele et al. 2014).
-std::uint64_t mix(std::uint64_t x) noexcept {
-  x += 0x9E3779B97F4A7C15U;
-  x = (x ^ x >> 30U) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ x >> 27U) * 0x94D049BB133111EBU;
-  return x ^ x >> 31U;
 }
 
 // Floats from the first of `rows` rows to the last, of `width` and `stride`.
@@ -76,9 +68,7 @@ float* BackwardTape::allocate(std::size_t size) {
   while (chunk_ < chunks_.size() && used_ + size > chunks_[chunk_].size()) ++chunk_, used_ = 0;
   if (chunk_ == chunks_.size()) {
     chunks_.emplace_back(std::max(size, kChunkFloats));
-    std::size_t bytes = gradient_bytes_;
-    for (const auto& chunk : chunks_) bytes += chunk.size() * sizeof(float);
-    peak_bytes_ = std::max(peak_bytes_, bytes);
+    bytes_ += chunks_.back().size() * sizeof(float);
   }
   float* p = chunks_[chunk_].data() + used_;
   used_ += size;
@@ -144,10 +134,7 @@ BackwardTape::Target BackwardTape::target(const float* p, std::size_t size) {
     }
     if (best == free_.end()) {
       region.gradient = tensor::Buffer<float>(region.size);
-      gradient_bytes_ += region.size * sizeof(float);
-      std::size_t bytes = gradient_bytes_;
-      for (const auto& chunk : chunks_) bytes += chunk.size() * sizeof(float);
-      peak_bytes_ = std::max(peak_bytes_, bytes);
+      bytes_ += region.size * sizeof(float);
     } else {
       region.gradient = std::move(*best);
       free_.erase(best);
@@ -183,6 +170,21 @@ void BackwardTape::backward(const float* outputs, std::span<const float> gradien
   for (; !steps_.empty(); steps_.pop_back()) steps_.back()();
 }
 
+void BackwardTape::pass_on(const MatrixRows& dy, const float* x, std::size_t ldx) {
+  const Target dx = target(x, extent(dy.rows, dy.columns, ldx));
+  for_rows(options_.pool, dy.rows, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      const float* from = dy.x + row * dy.ldx;
+      float* to = dx.p + row * ldx;
+      if (dx.accumulates) {
+        options_.kernels.backward.add_scaled(from, 1, to, dy.columns);
+      } else {
+        std::copy_n(from, dy.columns, to);
+      }
+    }
+  });
+}
+
 void BackwardTape::linear(const models::Linear& linear, const models::LinearCall& call) {
   const std::size_t ldx = call.x_stride == 0 ? linear.in() : call.x_stride;
   const std::size_t ldy = call.y_stride == 0 ? linear.out() : call.y_stride;
@@ -193,14 +195,7 @@ void BackwardTape::linear(const models::Linear& linear, const models::LinearCall
     if (dy == nullptr) return;
     const std::size_t rows = call.rows, out = linear.out();
     if (call.residual != nullptr && call.residual != call.y) {
-      const Target residual = target(call.residual, rows * out);
-      for_rows(options_.pool, rows, [&](std::size_t begin, std::size_t end) {
-        for (std::size_t row = begin; row < end; ++row) {
-          float* to = residual.p + row * out;
-          if (!residual.accumulates) std::fill_n(to, out, 0.0F);
-          options_.kernels.backward.add_scaled(dy + row * ldy, 1, to, out);
-        }
-      });
+      pass_on({.x = dy, .ldx = ldy, .rows = rows, .columns = out}, call.residual, out);
     }
     const Parameters::Pair parameters = options_.parameters.of(&linear);
     const kernels::RowSumsCall rows_of_dy{.x = dy, .ldx = ldy, .rows = rows, .columns = out};
@@ -262,12 +257,7 @@ void BackwardTape::copy_rows(const float* x, std::size_t ldx, std::size_t rows, 
   record([this, x, ldx, rows, y, width] {
     const float* dy = gradient_of(y.data());
     if (dy == nullptr) return;
-    const Target dx = target(x, extent(rows, width, ldx));
-    for (std::size_t row = 0; row < rows; ++row) {
-      float* to = dx.p + row * ldx;
-      if (!dx.accumulates) std::fill_n(to, width, 0.0F);
-      options_.kernels.backward.add_scaled(dy + row * width, 1, to, width);
-    }
+    pass_on({.x = dy, .ldx = width, .rows = rows, .columns = width}, x, ldx);
     take(y.data(), y.size());
   });
 }
@@ -311,11 +301,7 @@ void BackwardTape::add_weight_gradient(Parameter& parameter, const models::Linea
   float* gradient = parameter.gradient.data();
   float* c = adds ? at_least(product_, size) : gradient;
   // Columns of the last panel beyond `out` are not written.
-  if (!adds && out % kernels::kPanelColumns != 0) {
-    const std::size_t last = out / kernels::kPanelColumns * kernels::kPanelColumns * in;
-    std::fill(c + last, c + size, 0.0F);
-  }
-  if (adds && out % kernels::kPanelColumns != 0) {
+  if (out % kernels::kPanelColumns != 0) {
     const std::size_t last = out / kernels::kPanelColumns * kernels::kPanelColumns * in;
     std::fill(c + last, c + size, 0.0F);
   }
@@ -600,10 +586,15 @@ void BackwardTape::clear_pads(std::size_t width, float* x) {
   });
 }
 
-void BackwardTape::fill_key(std::size_t site, const RowKey& row, std::uint32_t (&key)[2]) const noexcept {
-  const std::uint64_t bits = mix(mix(mix(mix(mix(key_.seed) ^ key_.step) ^ site) ^ row.example) ^ row.row);
-  key[0] = static_cast<std::uint32_t>(bits);
-  key[1] = static_cast<std::uint32_t>(bits >> 32U);
+void BackwardTape::drop_row(float p, std::size_t site, const RowKey& row, std::span<float> x) const noexcept {
+  const std::uint64_t keyed = split_mix(split_mix(split_mix(key_.seed) ^ key_.step) ^ site);
+  const std::uint64_t bits = split_mix(split_mix(keyed ^ row.example) ^ row.row);
+  options_.kernels.backward.dropout(
+      {.x = x.data(),
+       .count = x.size(),
+       .key = {static_cast<std::uint32_t>(bits), static_cast<std::uint32_t>(bits >> 32U)},
+       .threshold = static_cast<std::uint32_t>(std::ldexp(p, 32)),
+       .scale = 1 / (1 - p)});
 }
 
 void BackwardTape::drop(float p, models::DropoutRows rows, std::size_t width, std::size_t site,
@@ -615,12 +606,7 @@ void BackwardTape::drop(float p, models::DropoutRows rows, std::size_t width, st
         const std::size_t s = sequence_of_[row];
         place = {.example = examples_[s], .row = row - static_cast<std::size_t>(batch_->cu_seqlens[s])};
       }
-      kernels::DropoutCall call{.x = x.data() + row * width,
-                                .count = width,
-                                .threshold = static_cast<std::uint32_t>(std::ldexp(p, 32)),
-                                .scale = 1 / (1 - p)};
-      fill_key(site, place, call.key);
-      options_.kernels.backward.dropout(call);
+      drop_row(p, site, place, x.subspan(row * width, width));
     }
   });
 }

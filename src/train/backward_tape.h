@@ -22,6 +22,7 @@
 #include "models/forward_context.h"
 #include "models/layers.h"
 #include "models/self_attention.h"
+#include "train/packing.h"
 #include "train/parameters.h"
 
 namespace kvasir::train {
@@ -86,7 +87,7 @@ class BackwardTape final : public models::Tape {
               const models::AttentionBuffers& buffers) override;
 
   // Bytes of activations and gradients of activations, at most, since the tape was made.
-  std::size_t peak_bytes() const noexcept { return peak_bytes_; }
+  std::size_t peak_bytes() const noexcept { return bytes_; }
 
  private:
   // A result of floats().
@@ -129,6 +130,8 @@ class BackwardTape final : public models::Tape {
   void take_rows(const float* p, std::size_t rows, std::size_t width, std::size_t stride);
   void release(Region& region);
 
+  // The gradient of a copy, or of a summand, to the rows of x, ldx floats apart, that it was made of.
+  void pass_on(const MatrixRows& dy, const float* x, std::size_t ldx);
   void copy_rows(const float* x, std::size_t ldx, std::size_t rows, std::span<float> y);
   // x := x · factor.
   void scale(float factor, std::span<float> x);
@@ -143,11 +146,12 @@ class BackwardTape final : public models::Tape {
   // table[ids[i]] += dy[i], rows of `width`. Rows of ids equal to `skipped` are left out.
   void scatter(Parameter& table, std::span<const std::int32_t> ids, const float* dy, std::int32_t skipped);
   void drop(float p, models::DropoutRows rows, std::size_t width, std::size_t site, std::span<float> x) const;
-  // The key of row `row` of a matrix over the tokens, or of a table.
+  // Row `row` of a sequence, or of a table that all share.
   struct RowKey {
     std::uint64_t example, row;
   };
-  void fill_key(std::size_t site, const RowKey& row, std::uint32_t (&key)[2]) const noexcept;
+  // Dropout of one row, at a place of dropout in the model.
+  void drop_row(float p, std::size_t site, const RowKey& row, std::span<float> x) const noexcept;
   friend class AttentionSteps;
 
   Options options_;
@@ -164,7 +168,7 @@ class BackwardTape final : public models::Tape {
   std::vector<Read> reads_;
   std::vector<std::function<void()>> steps_;
   std::vector<tensor::Buffer<float>> free_;  // gradient memory that is not used now
-  std::size_t gradient_bytes_ = 0, peak_bytes_ = 0;
+  std::size_t bytes_ = 0;                    // of all memory so far: none is ever freed
 
   // Operands of products in other layouts.
   kernels::PackedMatrix transposed_weight_, packed_dy_;

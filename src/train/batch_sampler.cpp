@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kvasir/error.h"
+#include "train/random.h"
 
 namespace kvasir::train {
 
@@ -20,11 +21,9 @@ class SplitMix64 {
   explicit SplitMix64(std::uint64_t state) : state_(state) {}
 
   std::uint64_t next() noexcept {
-    state_ += 0x9E3779B97F4A7C15U;
-    std::uint64_t z = state_;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBU;
-    return z ^ z >> 31;
+    const std::uint64_t number = split_mix(state_);
+    state_ += kSplitMixStep;
+    return number;
   }
   // Uniform in [0, count). count > 0.
   std::uint64_t below(std::uint64_t count) noexcept {

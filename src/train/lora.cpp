@@ -2,18 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <map>
-#include <memory>
 #include <set>
 #include <utility>
 
 #include "base/atomic_file.h"
 #include "base/json.h"
-#include "formats/safetensors.h"
 #include "kvasir/error.h"
-#include "models/stored_names.h"
 #include "models/weight_visitor.h"
+#include "train/tensor_files.h"
 
 namespace kvasir::train {
 
@@ -73,13 +69,13 @@ models::Linear zeros(std::size_t out, std::size_t in) {
 // The tensors that an adapter's file has, of adapters and head: name there, and parameter.
 struct AdapterTensor {
   std::string name;
-  Parameter* parameter;
+  const Parameter* parameter;
   const NamedTensor* tensor;
 };
 
-std::vector<AdapterTensor> adapter_tensors(Parameters& parameters) {
+std::vector<AdapterTensor> adapter_tensors(const Parameters& parameters) {
   std::vector<AdapterTensor> tensors;
-  for (Parameter& parameter : parameters.all()) {
+  for (const Parameter& parameter : parameters.all()) {
     for (const NamedTensor& tensor : parameter.tensors) {
       const bool is_adapter = tensor.name.starts_with(kPrefix);
       if (!is_adapter && !parameter.is_head) continue;
@@ -102,7 +98,6 @@ Lora::Lora(const LoraOptions& options, models::TrainableModel& model, Parameters
   }
   ModuleLister lister(model.prefix);
   std::as_const(*model.encoder).visit(lister);
-  parameters.freeze_all();
   for (Parameter& parameter : parameters.all()) parameter.trains = parameter.is_head;
   for (const std::string& target : options.target_modules) {
     if (std::ranges::any_of(lister.modules, [&](const Module& m) { return matches(m.name, target); }))
@@ -145,43 +140,22 @@ std::span<const LoraAdapter* const> Lora::of(const models::Linear& linear) const
 }
 
 void Lora::load(const std::filesystem::path& folder, Parameters& parameters) {
-  const std::filesystem::path path = folder / kWeightsFile;
-  const formats::SafetensorsFile file(path);
-  std::vector<float> rows;
-  for (const AdapterTensor& wanted : adapter_tensors(parameters)) {
-    const auto found = file.tensors().find(wanted.name);
-    if (found == file.tensors().end()) {
-      throw Error(ErrorCode::kFormat,
-                  path.string() + ": tensor " + wanted.name +
-                      " is missing; the adapter is of another model, or was made for other "
-                      "target modules");
-    }
-    if (found->second.shape != wanted.tensor->shape) {
-      throw Error(ErrorCode::kFormat, path.string() + ": tensor " + wanted.name + " has shape " +
-                                          tensor::shape_text(found->second.shape) + ", expected " +
-                                          tensor::shape_text(wanted.tensor->shape));
-    }
-    rows.resize(found->second.elements());
-    found->second.read_floats(0, rows);
-    wanted.parameter->write(*wanted.tensor, rows.data(), wanted.parameter->value);
+  TensorSource file(folder / kWeightsFile,
+                    "the adapter is of another model, or was made for other target modules");
+  for (const AdapterTensor& each : adapter_tensors(parameters)) {
+    file.fill(each.name, *each.parameter, *each.tensor, each.parameter->value);
   }
 }
 
 void Lora::save(const std::filesystem::path& folder, const std::string& base_model,
                 const Parameters& parameters) const {
-  std::deque<std::vector<float>> values;
-  std::vector<formats::NamedTensor> tensors;
+  TensorList tensors;
   std::set<std::string> head;
-  for (const AdapterTensor& each : adapter_tensors(const_cast<Parameters&>(parameters))) {
-    std::vector<float>& rows = values.emplace_back(each.tensor->rows * each.parameter->columns);
-    each.parameter->read(*each.tensor, each.parameter->value, rows.data());
-    tensors.push_back({.name = each.name,
-                       .view = {.dtype = tensor::DType::kF32,
-                                .shape = each.tensor->shape,
-                                .data = reinterpret_cast<const std::byte*>(rows.data())}});
+  for (const AdapterTensor& each : adapter_tensors(parameters)) {
+    tensors.add(each.name, *each.parameter, *each.tensor, each.parameter->value);
     if (each.parameter->is_head) head.insert(each.tensor->name.substr(0, each.tensor->name.find('.')));
   }
-  formats::write_safetensors(folder / kWeightsFile, tensors);
+  tensors.write(folder / kWeightsFile);
   base::json::array targets, saved;
   for (const std::string& target : options_.target_modules) targets.emplace_back(target);
   for (const std::string& module : head) saved.emplace_back(module);

@@ -1,15 +1,12 @@
 #include "train/model_files.h"
 
 #include <algorithm>
-#include <deque>
-#include <functional>
 #include <string_view>
-#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/json.h"
-#include "formats/safetensors.h"
 #include "kvasir/error.h"
+#include "train/tensor_files.h"
 
 namespace kvasir::train {
 
@@ -63,53 +60,22 @@ void write_config(const std::filesystem::path& folder, const formats::ModelFolde
   file.commit();
 }
 
-// Tensors of a file that is about to be written, with the memory that they lie in.
-class TensorList {
- public:
-  void add(const std::string& name, const Parameter& parameter, const NamedTensor& tensor,
-           std::span<const float> from) {
-    std::vector<float>& rows = memory_.emplace_back(tensor.rows * parameter.columns);
-    parameter.read(tensor, from, rows.data());
-    tensors_.push_back({.name = name,
-                        .view = {.dtype = tensor::DType::kF32,
-                                 .shape = tensor.shape,
-                                 .data = reinterpret_cast<const std::byte*>(rows.data())}});
+constexpr const char* kAdvice = "the checkpoint is of another model";
+
+void fill(TensorSource& source, const Parameter& parameter, const char* suffix, tensor::Buffer<float>& to) {
+  if (to.size() == 0) to = tensor::Buffer<float>(parameter.value.size());
+  std::ranges::fill(to.span(), 0.0F);  // also what lies between rows
+  for (const NamedTensor& tensor : parameter.tensors) {
+    source.fill(tensor.name + suffix, parameter, tensor, to.span());
   }
-  void write(const std::filesystem::path& path) const { formats::write_safetensors(path, tensors_); }
+}
 
- private:
-  std::deque<std::vector<float>> memory_;
-  std::vector<formats::NamedTensor> tensors_;
-};
-
-// Fills tensors of parameters from a file.
-class TensorSource {
- public:
-  explicit TensorSource(const std::filesystem::path& path) : path_(path), file_(path) {}
-
-  void fill(const std::string& name, const Parameter& parameter, const NamedTensor& tensor,
-            std::span<float> to) {
-    const auto found = file_.tensors().find(name);
-    if (found == file_.tensors().end()) refuse("tensor " + name + " is missing");
-    if (found->second.shape != tensor.shape) {
-      refuse("tensor " + name + " has shape " + tensor::shape_text(found->second.shape) + ", expected " +
-             tensor::shape_text(tensor.shape));
-    }
-    rows_.resize(found->second.elements());
-    found->second.read_floats(0, rows_);
-    parameter.write(tensor, rows_.data(), to);
+void fill_averages(TensorSource& source, const Parameters& parameters,
+                   std::span<tensor::Buffer<float>> averages) {
+  for (std::size_t i = 0; i < averages.size(); ++i) {
+    if (averages[i].size() > 0) fill(source, parameters.all()[i], kAverage, averages[i]);
   }
-  bool has(const std::string& name) const { return file_.tensors().contains(name); }
-
- private:
-  [[noreturn]] void refuse(const std::string& what) const {
-    throw Error(ErrorCode::kFormat, path_.string() + ": " + what + "; the checkpoint is of another model");
-  }
-
-  std::filesystem::path path_;
-  formats::SafetensorsFile file_;
-  std::vector<float> rows_;
-};
+}
 
 }  // namespace
 
@@ -153,7 +119,7 @@ void write_optimizer(const std::filesystem::path& path, const Parameters& parame
 }
 
 void read_weights(const std::filesystem::path& path, Parameters& parameters) {
-  TensorSource source(path);
+  TensorSource source(path, kAdvice);
   for (Parameter& parameter : parameters.all()) {
     if (parameter.is_adapter) continue;
     for (const NamedTensor& tensor : parameter.tensors)
@@ -161,35 +127,22 @@ void read_weights(const std::filesystem::path& path, Parameters& parameters) {
   }
 }
 
-namespace {
-
-void fill(TensorSource& source, const Parameter& parameter, const char* suffix, tensor::Buffer<float>& to) {
-  if (to.size() == 0) to = tensor::Buffer<float>(parameter.value.size());
-  std::ranges::fill(to.span(), 0.0F);  // also what lies between rows
-  for (const NamedTensor& tensor : parameter.tensors)
-    source.fill(tensor.name + suffix, parameter, tensor, to.span());
-}
-
-}  // namespace
-
 void read_averages(const std::filesystem::path& path, const Parameters& parameters,
                    std::span<tensor::Buffer<float>> averages) {
-  TensorSource source(path);
-  for (std::size_t i = 0; i < averages.size(); ++i) {
-    if (averages[i].size() > 0) fill(source, parameters.all()[i], kAverage, averages[i]);
-  }
+  TensorSource source(path, kAdvice);
+  fill_averages(source, parameters, averages);
 }
 
 void read_optimizer(const std::filesystem::path& path, Parameters& parameters,
                     std::span<tensor::Buffer<float>> averages) {
-  TensorSource source(path);
+  TensorSource source(path, kAdvice);
   for (Parameter& parameter : parameters.all()) {
     // A weight that never had a gradient has no moments either.
     if (!parameter.trains || !source.has(parameter.tensors.front().name + kMean)) continue;
     fill(source, parameter, kMean, parameter.m);
     fill(source, parameter, kSquares, parameter.v);
   }
-  read_averages(path, parameters, averages);
+  fill_averages(source, parameters, averages);
 }
 
 }  // namespace kvasir::train

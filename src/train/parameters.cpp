@@ -64,11 +64,10 @@ class Parameters::Collector final : public models::WeightVisitor {
     table.storage = std::move(owned);
   }
 
-  void layer_norm(const std::string& name, models::LayerNorm& norm, const models::Dim& width,
+  void layer_norm(const std::string& name, models::LayerNorm& norm, const models::Dim&,
                   models::Bias bias) override {
     Pair pair{.weight = &vector(name + models::kWeight, norm.weight.span())};
     if (bias == models::Bias::kYes) pair.bias = &vector(name + models::kBias, norm.bias.span());
-    static_cast<void>(width);
     parameters_.by_weight_[&norm] = pair;
   }
 

@@ -55,10 +55,6 @@ class Parameters {
 
   // The weight of an adapter, under this name as it stands in checkpoints.
   void add(const std::string& name, models::Linear& linear);
-  void freeze_all() noexcept {
-    for (Parameter& parameter : parameters_) parameter.trains = false;
-  }
-
   std::deque<Parameter>& all() noexcept { return parameters_; }
   const std::deque<Parameter>& all() const noexcept { return parameters_; }
 

@@ -92,22 +92,8 @@ std::unique_ptr<Lora> SpanTrainer::make_lora() {
 void SpanTrainer::draw_head() {
   Normal normal(options_.seed);
   std::vector<float> rows;
-  class Matrices final : public models::ConstWeightVisitor {
-   public:
-    std::vector<const void*> found;
-    void embedding(const std::string&, const models::Embedding&, const models::MatrixShape&) override {}
-    void layer_norm(const std::string&, const models::LayerNorm&, const models::Dim&, models::Bias) override {
-    }
-    void rms_norm(const std::string&, const models::RmsNorm&, const models::Dim&) override {}
-    void linear(models::LinearParts, const models::Linear& linear, const models::Dim&,
-                models::Bias) override {
-      found.push_back(&linear);
-    }
-    void convolution(const std::string&, const models::Linear&, const models::ConvolutionShape&) override {}
-  } matrices;
-  std::as_const(*model_.head).visit(matrices);
-  for (const void* matrix : matrices.found) {
-    Parameter& parameter = *parameters_.of(matrix).weight;
+  for (const Parameter& parameter : parameters_.all()) {
+    if (!parameter.is_head || parameter.layout != Parameter::Layout::kPacked) continue;
     for (const NamedTensor& tensor : parameter.tensors) {
       rows.resize(tensor.rows * parameter.columns);
       for (float& value : rows) value = kInitializerRange * normal.next();
@@ -127,17 +113,23 @@ SpanLossCall SpanTrainer::loss_call(const SpanBatch& batch, const tensor::Ragged
                       .temperature = options_.distil_temperature}};
 }
 
-SpanLoss SpanTrainer::add_batch(const SpanBatch& batch, const Whole& whole) {
-  const tensor::RaggedBatch view = batch.view();
-  tape_.begin({.batch = view,
-               .key = {.seed = options_.seed, .step = steps_},
-               .examples = batch.examples,
-               .drops = options_.dropout});
+std::span<const float> SpanTrainer::run(const BackwardTape::Pass& pass) {
+  tape_.begin(pass);
   models::ForwardContext context{
       .kernels = kernels_, .pool = pool_, .workspace = workspace_, .workers = {}, .tape = &tape_};
-  const std::span<float> states = model_.encoder->hidden_states(view, context);
-  const std::span<float> logits(tape_.floats(batch.tokens() * 2), batch.tokens() * 2);
-  model_.head->outputs(view, states, context, logits);
+  const std::span<float> states = model_.encoder->hidden_states(pass.batch, context);
+  const std::size_t size = pass.batch.tokens() * 2;
+  const std::span<float> logits(tape_.floats(size), size);
+  model_.head->outputs(pass.batch, states, context, logits);
+  return logits;
+}
+
+SpanLoss SpanTrainer::add_batch(const SpanBatch& batch, const Whole& whole) {
+  const tensor::RaggedBatch view = batch.view();
+  const std::span<const float> logits = run({.batch = view,
+                                             .key = {.seed = options_.seed, .step = steps_},
+                                             .examples = batch.examples,
+                                             .drops = options_.dropout});
   SpanLossCall call = loss_call(batch, view, logits);
   call.counted_starts = whole.counted_starts;
   call.counted_ends = whole.counted_ends;
@@ -170,22 +162,12 @@ StepResult SpanTrainer::step(double learning_rate) {
   return result;
 }
 
-std::vector<float> SpanTrainer::logits(const SpanBatch& batch) {
-  const tensor::RaggedBatch view = batch.view();
-  // DeBERTa projects its distances only with a tape, because weights change; dropout is off.
-  tape_.begin({.batch = view, .drops = false});
-  models::ForwardContext context{
-      .kernels = kernels_, .pool = pool_, .workspace = workspace_, .workers = {}, .tape = &tape_};
-  const std::span<float> states = model_.encoder->hidden_states(view, context);
-  const std::span<float> logits(tape_.floats(batch.tokens() * 2), batch.tokens() * 2);
-  model_.head->outputs(view, states, context, logits);
-  return {logits.begin(), logits.end()};
-}
-
+// With the tape: DeBERTa projects its distances anew only then.
 SpanLoss SpanTrainer::evaluate(const SpanBatch& batch) {
-  const std::vector<float> numbers = logits(batch);
-  std::vector<float> gradient(numbers.size());
-  return span_loss(loss_call(batch, batch.view(), numbers), gradient);
+  const tensor::RaggedBatch view = batch.view();
+  const std::span<const float> logits = run({.batch = view, .drops = false});
+  std::vector<float> gradient(logits.size());
+  return span_loss(loss_call(batch, view, logits), gradient);
 }
 
 }  // namespace kvasir::train

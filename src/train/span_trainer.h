@@ -77,14 +77,14 @@ class SpanTrainer {
   std::span<tensor::Buffer<float>> averages() noexcept { return averages_; }
   // The loss without dropout and gradients.
   SpanLoss evaluate(const SpanBatch& batch);
-  // [tokens, 2]
-  std::vector<float> logits(const SpanBatch& batch);
 
  private:
   void draw_head();
   void start_averages();
   void update_averages();
   std::unique_ptr<Lora> make_lora();
+  // The logits of a batch, [tokens, 2], in the tape's memory.
+  std::span<const float> run(const BackwardTape::Pass& pass);
   SpanLossCall loss_call(const SpanBatch& batch, const tensor::RaggedBatch& view,
                          std::span<const float> logits) const;
 

@@ -37,6 +37,11 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// For TensorBoard.
+double unix_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 std::string text_of(double value, const char* format) {
   char text[64];
   std::snprintf(text, sizeof text, format, value);
@@ -234,9 +239,7 @@ TrainResult TrainingRun::run() {
                                   : std::make_unique<TrainingLog>(options_.log_json);
   }
   std::filesystem::create_directories(output_ / "runs");
-  events_ = std::make_unique<EventFile>(
-      output_ / "runs",
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count());
+  events_ = std::make_unique<EventFile>(output_ / "runs", unix_seconds());
   train();
   if (!result_.interrupted) finish();
   result_.steps = state_.global_step;
@@ -248,15 +251,11 @@ TrainResult TrainingRun::run() {
 void TrainingRun::train() {
   while (!is_last_step()) {
     const std::uint64_t steps = batches_->steps(epoch_);
-    while (index_ < steps && !is_last_step()) {
-      take_step(epoch_, index_);
-      ++index_;
-      state_.epoch = static_cast<double>(epoch_) + static_cast<double>(index_) / static_cast<double>(steps);
-      const bool ends_epoch = index_ == steps;
-      if (ends_epoch) ++epoch_, index_ = 0;
-      if (evaluate_and_save(ends_epoch)) return;
-      if (ends_epoch) break;
-    }
+    take_step(epoch_, index_++);
+    state_.epoch = static_cast<double>(epoch_) + static_cast<double>(index_) / static_cast<double>(steps);
+    const bool ends_epoch = index_ == steps;
+    if (ends_epoch) ++epoch_, index_ = 0;
+    if (evaluate_and_save(ends_epoch)) return;
   }
 }
 
@@ -339,8 +338,7 @@ void TrainingRun::log_mean_loss(double norm, double rate) {
   state_.log_history.push_back({.epoch = state_.epoch,
                                 .step = state_.global_step,
                                 .values = {{"loss", loss}, {"grad_norm", norm}, {"learning_rate", rate}}});
-  const double now =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const double now = unix_seconds();
   for (const auto& [name, value] : state_.log_history.back().values) {
     events_->scalar("train/" + name, state_.global_step, now, static_cast<float>(value));
   }
@@ -394,8 +392,7 @@ void TrainingRun::evaluate() {
   }
   LogEntry entry{.epoch = state_.epoch, .step = state_.global_step, .values = {}};
   result_.metrics.clear();
-  const double now =
-      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const double now = unix_seconds();
   for (const qa::Metric& metric : metrics) {
     entry.values.emplace_back(metric_name(metric.name), metric.value);
     result_.metrics.emplace_back(metric.name, metric.value);
@@ -429,14 +426,9 @@ void TrainingRun::evaluate() {
 }
 
 void TrainingRun::write_weights(const std::filesystem::path& folder) const {
-  Parameters& parameters = trainer_->parameters();
-  if (const Lora* lora = trainer_->lora()) {
-    // Merged for as long as the file is written: the model as it answers.
-    const MergedWeights merged(*lora, parameters);
-    write_model(folder, *source_, parameters, trainer_->averages());
-    return;
-  }
-  write_model(folder, *source_, parameters, trainer_->averages());
+  std::optional<MergedWeights> merged;  // for as long as the file is written: the model as it answers
+  if (trainer_->lora() != nullptr) merged.emplace(*trainer_->lora(), trainer_->parameters());
+  write_model(folder, *source_, trainer_->parameters(), trainer_->averages());
 }
 
 void TrainingRun::save_checkpoint() {

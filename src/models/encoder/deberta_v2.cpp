@@ -326,14 +326,13 @@ class DebertaV2 final : public Encoder {
     const auto project = [&](const Linear& linear) {
       float* projected = context.floats(kQkv, rows * linear.out());
       forward(linear, context, {.x = table, .y = projected, .rows = rows});
-      distances->rows.emplace_back(projected, rows * linear.out());
+      if (context.tape != nullptr) distances->rows.emplace_back(projected, rows * linear.out());
       return Columns{.rows = projected, .stride = linear.out()};
     };
     const auto take = [&](ProjectedDistances::Term& term, Columns columns, std::size_t first) {
       columns.rows += first;
-      term = {.heads = pack_by_head(columns, context.kernels.fp32),
-              .rows = columns.rows,
-              .stride = columns.stride};
+      term.heads = pack_by_head(columns, context.kernels.fp32);
+      if (context.tape != nullptr) term.rows = columns.rows, term.stride = columns.stride;
     };
     if (config_.share_att_key) {
       const Columns qkv = project(layer.layer.qkv);
