@@ -12,6 +12,7 @@
 
 #include "base/json.h"
 #include "formats/safetensors.h"
+#include "temporary_folder.h"
 #include "test_isa.h"
 #include "train/ready_batches.h"
 #include "train/span_trainer.h"
@@ -189,6 +190,57 @@ TEST_P(Family, TenSteps) {
     // is one of 30,000 numbers of ModernBERT.
     EXPECT_LE(far, 1);
   }
+}
+
+// The model with dropout wherever its family has it; the fixtures are recorded without.
+void copy_with_dropout(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::filesystem::copy(from, to);
+  base::json::object config = read_json(to / "config.json").as_object();
+  for (const char* key :
+       {"hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "qa_dropout",
+        "embedding_dropout", "mlp_dropout", "classifier_dropout"}) {
+    config[key] = 0.2;
+  }
+  std::ofstream(to / "config.json") << base::json::serialize(config);
+}
+
+// The masks are the same whenever the same step is computed, so the loss is a function of the weights: along
+// its gradient it grows as the gradient says.
+TEST_P(Family, GradientsUnderDropoutEqualDifferences) {
+  const Fixture fixture(GetParam());
+  const tests::TemporaryFolder folder;
+  copy_with_dropout(fixture.at / "initial", folder.path() / "model");
+  SpanTrainer trainer(folder.path() / "model",
+                      options_of(fixture, fixture.run("recipe").at("settings").as_object()));
+  const SpanBatch batch = fixture.batches->at(0);
+  const double loss = trainer.add_batch(batch, {}).loss;
+  EXPECT_GT(std::abs(loss - trainer.evaluate(batch).loss), 1e-3);  // it is there
+  double squares = 0;
+  std::vector<std::vector<float>> direction;
+  for (const Parameter& parameter : trainer.parameters().all()) {
+    direction.emplace_back();
+    if (!parameter.trains || !parameter.has_gradient) continue;
+    direction.back().assign(parameter.gradient.span().begin(), parameter.gradient.span().end());
+    for (const float g : direction.back()) squares += static_cast<double>(g) * static_cast<double>(g);
+  }
+  const double norm = std::sqrt(squares), step = 2e-3;  // along the direction of length 1
+  const auto loss_at = [&](double distance) {
+    std::vector<std::vector<float>> before;
+    for (std::size_t i = 0; i < direction.size(); ++i) {
+      const std::span<float> value = trainer.parameters().all()[i].value;
+      before.emplace_back(value.begin(), value.end());
+      for (std::size_t j = 0; j < direction[i].size(); ++j) {
+        value[j] += static_cast<float>(distance / norm) * direction[i][j];
+      }
+    }
+    trainer.parameters().clear_gradients();
+    const double result = trainer.add_batch(batch, {}).loss;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      std::ranges::copy(before[i], trainer.parameters().all()[i].value.begin());
+    }
+    return result;
+  };
+  EXPECT_NEAR((loss_at(step) - loss_at(-step)) / (2 * step), norm, 5e-3 * norm);
 }
 
 // Bit by bit the same, whatever the number of threads.
